@@ -1,0 +1,134 @@
+/**
+ * The agent's configuration after all sources are merged, defaults filled in and everything checked.
+ * spec/config.md names each key; a name here is that key in camelCase. Durations are milliseconds.
+ */
+import type { StringMap } from "../catalog/records.ts";
+import type { Millis } from "../types/ids.ts";
+import type { CheckDefinition, ServiceDefinition } from "./definitions.ts";
+
+export interface AgentConfig {
+  readonly devMode: boolean;
+  readonly server: boolean;
+  readonly bootstrap: boolean;
+  readonly bootstrapExpect: number;
+  readonly datacenter: string;
+  readonly nodeName: string;
+  /** "" when it is to be made or read from the data directory. */
+  readonly nodeId: string;
+  readonly nodeMeta: StringMap;
+  /** Undefined in dev mode: everything stays in memory. */
+  readonly dataDir: string | undefined;
+
+  readonly bindAddr: string;
+  readonly advertiseAddr: string;
+  readonly advertiseAddrWan: string;
+  readonly serfLanBind: string;
+  readonly serfWanBind: string;
+  readonly taggedAddresses: StringMap;
+  /** Where each surface listens; a path for a Unix socket. Empty when its port is -1. */
+  readonly clientAddrs: readonly string[];
+  readonly httpAddrs: readonly ListenAddress[];
+  readonly httpsAddrs: readonly ListenAddress[];
+  readonly dnsAddrs: readonly ListenAddress[];
+  /** -1 disables. 0 picks a free port (embedding and tests). */
+  readonly ports: {
+    readonly http: number;
+    readonly https: number;
+    readonly dns: number;
+    readonly server: number;
+    readonly serfLan: number;
+    readonly serfWan: number;
+    readonly grpc: number;
+    readonly sidecarMin: number;
+    readonly sidecarMax: number;
+  };
+
+  readonly domain: string;
+  readonly altDomain: string;
+  readonly recursors: readonly string[];
+  readonly dns: DnsConfig;
+  readonly translateWanAddrs: boolean;
+
+  readonly http: {
+    readonly blockEndpoints: readonly string[];
+    readonly allowWriteHttpFrom: readonly string[];
+    readonly responseHeaders: StringMap;
+    readonly useCache: boolean;
+    readonly unprintableCharFilter: boolean;
+  };
+  readonly limits: {
+    readonly httpMaxConnsPerClient: number;
+    readonly kvMaxValueSize: number;
+    readonly txnMaxReqLen: number;
+    readonly rpcMaxConnsPerClient: number;
+    readonly rpcHandshakeTimeout: Millis;
+  };
+  readonly ui: boolean;
+  readonly uiContentPath: string;
+
+  readonly services: readonly ServiceDefinition[];
+  readonly checks: readonly CheckDefinition[];
+  readonly enableScriptChecks: boolean;
+  readonly enableLocalScriptChecks: boolean;
+  readonly checkUpdateInterval: Millis;
+  readonly checkOutputMaxSize: number;
+  readonly discardCheckOutput: boolean;
+
+  readonly defaultQueryTime: Millis;
+  readonly maxQueryTime: Millis;
+  readonly discoveryMaxStale: Millis;
+  readonly sessionTtlMin: Millis;
+
+  readonly raftMultiplier: number;
+  readonly raftSnapshotThreshold: number;
+  readonly raftSnapshotInterval: Millis;
+  readonly raftTrailingLogs: number;
+  readonly rpcHoldTimeout: Millis;
+  readonly leaveDrainTime: Millis;
+  readonly leaveOnTerminate: boolean;
+  readonly skipLeaveOnInterrupt: boolean;
+
+  readonly gossipLan: GossipConfig;
+  readonly gossipWan: GossipConfig;
+
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
+  readonly logJson: boolean;
+  readonly logFile: string;
+  readonly pidFile: string;
+  readonly enableDebug: boolean;
+  readonly disableUpdateCheck: boolean;
+  readonly disableCoordinates: boolean;
+  readonly disableHostNodeId: boolean;
+
+  /** Said once at start, at level warn. */
+  readonly warnings: readonly string[];
+  /** Sections that plugins own, by key, unparsed. */
+  readonly sections: Readonly<Record<string, unknown>>;
+}
+
+export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+export interface DnsConfig {
+  readonly allowStale: boolean;
+  readonly maxStale: Millis;
+  readonly aRecordLimit: number;
+  readonly udpAnswerLimit: number;
+  readonly disableCompression: boolean;
+  readonly enableTruncate: boolean;
+  readonly nodeTtl: Millis;
+  /** Service name, or a prefix that ends in "*", to TTL. */
+  readonly serviceTtl: Readonly<Record<string, Millis>>;
+  readonly onlyPassing: boolean;
+  readonly recursorTimeout: Millis;
+  readonly nodeMetaTxt: boolean;
+  readonly soa: { readonly refresh: number; readonly retry: number; readonly expire: number; readonly minTtl: number };
+}
+
+export interface GossipConfig {
+  readonly gossipNodes: number;
+  readonly gossipInterval: Millis;
+  readonly probeInterval: Millis;
+  readonly probeTimeout: Millis;
+  readonly suspicionMult: number;
+  readonly retransmitMult: number;
+}

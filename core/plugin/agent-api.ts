@@ -1,0 +1,157 @@
+/**
+ * The agent as plugins see it: HTTP, DNS, the UI, and anyone's. Everything a client can do goes through here, whether
+ * this agent is a server that holds the catalog or a client that asks one.
+ */
+import type { Command, CommandResult } from "../catalog/commands.ts";
+import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
+import type { CheckFields, CheckRecord, Coordinate, ServiceFields, StringMap } from "../catalog/records.ts";
+import type { AgentConfig } from "../config/config.ts";
+import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
+import type { Cancel } from "../types/cancel.ts";
+import type { LogIndex, Millis } from "../types/ids.ts";
+
+export interface AgentApi {
+  /** The current configuration; a reload replaces the object. */
+  readonly config: AgentConfig;
+  readonly nodeId: string;
+  readonly version: string;
+  readonly store: StoreApi;
+  readonly local: LocalApi;
+  readonly cluster: ClusterApi;
+  /** Reads the configuration sources again and applies what may change at run time. Rejects with `config-invalid`. */
+  reload(): Promise<void>;
+  /** Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. */
+  leave(): Promise<void>;
+  /** Groups of `consul info` and /v1/agent/self Stats. */
+  stats(): Readonly<Record<string, StringMap>>;
+}
+
+export type Consistency = "default" | "consistent" | "stale";
+
+export interface ReadOptions {
+  readonly consistency: Consistency;
+  /** "" or undefined: this agent's own. Another that is not reachable rejects with `no-datacenter`. */
+  readonly datacenter?: string;
+  readonly token?: string;
+}
+
+export interface Blocking {
+  /** Return when the result's index has passed this. 0 does not block. */
+  readonly minIndex: LogIndex;
+  /** 0: the default. Bounded by `maxQueryTime`; up to a sixteenth is added at random. */
+  readonly wait: Millis;
+  /** The waiter is freed at once when this is aborted; the promise then rejects with `cancelled`. */
+  readonly cancel?: Cancel;
+}
+
+export interface ReadMeta {
+  readonly index: LogIndex;
+  readonly knownLeader: boolean;
+  /** Milliseconds since this server heard of the leader; 0 on the leader. */
+  readonly lastContact: Millis;
+}
+
+export interface StoreApi {
+  /** One evaluation. Rejects with `no-leader`, `no-datacenter`, or `rejected` with Consul's text (a broken filter). */
+  read<Kind extends QueryKind>(query: QueryOf<Kind>, options: ReadOptions): Promise<{ readonly meta: ReadMeta; readonly answer: Answers[Kind] }>;
+
+  /** The same at once, where this agent may answer by itself (a leader with its lease, or `stale` on a server). Undefined: use `read`. */
+  readNow<Kind extends QueryKind>(query: QueryOf<Kind>, consistency: Consistency): { readonly meta: ReadMeta; readonly answer: Answers[Kind] } | undefined;
+
+  /**
+   * A read whose rendering is shared: all callers with the same `key` get the same `Rendered`, made once per change.
+   * `key` must say everything that `query` and `render` depend on. Blocks as `blocking` says; all waiters of one key
+   * cost one evaluation per change, and an idle waiter costs a few hundred bytes.
+   */
+  readShared<Kind extends QueryKind, Rendered extends object>(request: SharedRead<Kind, Rendered>, blocking?: Blocking): Promise<Shared<Rendered>>;
+
+  /**
+   * What an earlier `readShared` with this key left, if it is still fresh and this agent may answer by itself.
+   * One Map look-up: the hot path of HTTP and DNS.
+   */
+  sharedNow<Rendered extends object>(key: string, consistency: Consistency): Shared<Rendered> | undefined;
+
+  /** Proposes to the leader and waits until applied. Rejects with `no-leader`, `timeout`, `too-large`; a `rejected` result is a value. */
+  write(command: Command, options?: { readonly datacenter?: string; readonly token?: string }): Promise<CommandResult>;
+
+  /** Restarts a session's TTL on the leader. False: no such session. */
+  renewSession(id: string, options?: { readonly datacenter?: string; readonly token?: string }): Promise<boolean>;
+
+  /** Milliseconds since 1970, for commands. */
+  now(): number;
+}
+
+export interface SharedRead<Kind extends QueryKind, Rendered extends object> {
+  readonly key: string;
+  readonly query: QueryOf<Kind>;
+  readonly options: ReadOptions;
+  readonly render: (answer: Answers[Kind], meta: ReadMeta) => Rendered;
+}
+
+export interface Shared<Rendered extends object> {
+  readonly meta: ReadMeta;
+  readonly rendered: Rendered;
+}
+
+/** A service this agent registered, with what only the agent knows. */
+export interface LocalService {
+  readonly service: ServiceFields;
+  readonly token: string;
+  readonly inSync: boolean;
+}
+export interface LocalCheck {
+  readonly check: CheckFields & { readonly serviceName: string; readonly serviceTags: readonly string[] };
+  readonly token: string;
+  readonly inSync: boolean;
+}
+
+/** What this agent registered itself. The agent is the authority: anti-entropy makes the catalog agree. */
+export interface LocalApi {
+  readonly services: ReadonlyMap<string, LocalService>;
+  readonly checks: ReadonlyMap<string, LocalCheck>;
+  /** Grows with each change; for caching renderings. */
+  readonly version: number;
+
+  /** Rejects with `bad-request` or `rejected` and Consul's text (spec/http-api.md 5.1.1, 5.1.2). */
+  registerService(definition: ServiceDefinition, from: "remote" | "file", options?: { readonly replaceExistingChecks?: boolean }): Promise<void>;
+  deregisterService(id: string): Promise<void>;
+  registerCheck(definition: CheckDefinition, from: "remote" | "file"): Promise<void>;
+  deregisterCheck(id: string): Promise<void>;
+  /** Rejects with `rejected`: CheckID "x" does not have associated TTL. */
+  updateTtl(checkId: string, status: "passing" | "warning" | "critical", output: string): Promise<void>;
+  /** False: no such service. */
+  setServiceMaintenance(id: string, enable: boolean, reason: string): Promise<boolean>;
+  setNodeMaintenance(enable: boolean, reason: string): Promise<void>;
+}
+
+export interface Member {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly tags: StringMap;
+  readonly status: "none" | "alive" | "leaving" | "left" | "failed";
+  readonly protocolMin: number;
+  readonly protocolMax: number;
+  readonly protocolCur: number;
+  readonly delegateMin: number;
+  readonly delegateMax: number;
+  readonly delegateCur: number;
+}
+
+export interface ClusterApi {
+  members(pool: "lan" | "wan"): readonly Member[];
+  self(): Member;
+  coordinate(): Coordinate;
+  /** "ip:port" of the leader's RPC address, "" when unknown. */
+  leader(): string;
+  /** RPC addresses of the Raft peers. */
+  peers(): readonly string[];
+  /** Own datacenter first. */
+  datacenters(): readonly string[];
+  isLeader(): boolean;
+  /** How many were joined. Rejects with `rejected` and Consul's text. */
+  join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number>;
+  forceLeave(node: string, prune: boolean): Promise<void>;
+}
+
+export type { CheckRecord };

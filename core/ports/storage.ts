@@ -1,0 +1,71 @@
+import type { Bytes } from "../types/bytes.ts";
+import type { LogIndex, NodeId, Term } from "../types/ids.ts";
+
+/** What Raft must remember besides the log. */
+export interface HardState {
+  readonly term: Term;
+  readonly votedFor: NodeId | undefined;
+}
+
+/** One entry. `type` says who reads `data`: see core/raft/messages.ts. */
+export interface LogEntry {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly type: number;
+  readonly data: Bytes;
+}
+
+export interface RaftWrite {
+  readonly hardState?: HardState;
+  /** Remove this index and all after it, before appending. */
+  readonly truncateFrom?: LogIndex;
+  readonly entries: readonly LogEntry[];
+}
+
+/** Vote and log behind one interface, because their order matters: a vote must not overtake an entry. */
+export interface RaftStore {
+  /** Everything needed to resume. Read once, at start. A torn tail is cut here; corruption before the tail rejects with `wal-corrupt`. */
+  load(): Promise<{ readonly hardState: HardState; readonly entries: readonly LogEntry[] }>;
+  /** Resolves when durable. All or nothing across a crash. Never called again before it settled. */
+  write(batch: RaftWrite): Promise<void>;
+  /** Drops entries up to and including `index`, now held by a snapshot. */
+  compact(index: LogIndex): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SnapshotMeta {
+  readonly id: string;
+  readonly index: LogIndex;
+  readonly term: Term;
+  /** The membership at `index`, encoded by core/raft/membership.ts. */
+  readonly configuration: Bytes;
+  readonly configurationIndex: LogIndex;
+  readonly size: number;
+}
+
+export interface SnapshotStore {
+  latest(): Promise<SnapshotMeta | undefined>;
+  /** Rejects with `snapshot-corrupt` when the checksum fails. */
+  read(meta: SnapshotMeta): AsyncIterable<Bytes>;
+  /** Visible only after all of it was stored and synced; a failed save leaves no trace. */
+  save(meta: Omit<SnapshotMeta, "size" | "id">, content: AsyncIterable<Bytes>): Promise<SnapshotMeta>;
+}
+
+/** Small files below the data directory. Names are relative, with `/`; no `..`. */
+export interface FileStore {
+  get(name: string): Promise<Bytes | undefined>;
+  /** Atomic and durable: after it resolves a crash leaves the new content, before that the old. */
+  put(name: string, content: Bytes): Promise<void>;
+  /** Harmless when missing. */
+  delete(name: string): Promise<void>;
+  /** Names that start with `prefix`, sorted. */
+  list(prefix: string): Promise<readonly string[]>;
+}
+
+/** The three stores of one data directory. Opening twice is refused: a lock file guards it. */
+export interface Storage {
+  readonly raft: RaftStore;
+  readonly snapshots: SnapshotStore;
+  readonly files: FileStore;
+  close(): Promise<void>;
+}

@@ -1,0 +1,35 @@
+import fc from "fast-check";
+import { compareBytes, fromBase64, fromHex, toBase64, toHex } from "../../../core/types/bytes.ts";
+import { assert, describe, it } from "../../support/harness.ts";
+
+describe("bytes", () => {
+  it("base64 of any bytes is the platform's, and decodes to the same bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        const encoded = toBase64(bytes);
+        assert.equal(encoded, Buffer.from(bytes).toString("base64"));
+        assert.deepEqual(fromBase64(encoded), { bytes: new Uint8Array(bytes) });
+      }),
+    );
+  });
+
+  it("broken base64 names the offset of the first bad byte", () => {
+    assert.deepEqual(fromBase64("zz!"), { badAt: 2 });
+    assert.deepEqual(fromBase64("!"), { badAt: 0 });
+    assert.deepEqual(fromBase64("QQ"), { badAt: 2 });
+  });
+
+  it("any text given to the base64 decoder is answered, never thrown at", () => {
+    fc.assert(fc.property(fc.string(), (encoded) => void fromBase64(encoded)));
+  });
+
+  it("hex goes there and back", () => {
+    fc.assert(fc.property(fc.uint8Array(), (bytes) => assert.deepEqual(fromHex(toHex(bytes)), new Uint8Array(bytes))));
+    assert.equal(fromHex("abc"), undefined);
+    assert.equal(fromHex("zz"), undefined);
+  });
+
+  it("comparison orders as Buffer.compare does", () => {
+    fc.assert(fc.property(fc.uint8Array(), fc.uint8Array(), (left, right) => assert.equal(Math.sign(compareBytes(left, right)), Buffer.compare(left, right))));
+  });
+});
