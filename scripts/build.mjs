@@ -1,6 +1,6 @@
 // Builds dist/ (the program, one entry per runtime) or, with "tests", .build/tests/ (every test file, ready for any runtime).
 // usage: build.mjs [tests [FILTER]]
-import { readdirSync, rmSync, existsSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -40,6 +40,13 @@ if (process.argv[2] === "tests") {
       if (existsSync(source)) entryPoints[`${name}-${runtime}`] = source;
     }
   }
+  // Built aside and moved in place, so that a program that starts meanwhile finds the old or the new one whole.
+  const stampedBefore = Date.now() / 1000;
+  rmSync("dist.new", { recursive: true, force: true });
+  await build({ ...common, entryPoints, outdir: "dist.new", chunkNames: "chunks/[name]-[hash]", minifySyntax: true, minifyWhitespace: true });
+  writeFileSync("dist.new/.built", "");
+  // What changed while the build ran counts as newer than it.
+  utimesSync("dist.new/.built", stampedBefore, stampedBefore);
   rmSync("dist", { recursive: true, force: true });
-  await build({ ...common, entryPoints, outdir: "dist", chunkNames: "chunks/[name]-[hash]", minifySyntax: true, minifyWhitespace: true, keepNames: true });
+  renameSync("dist.new", "dist");
 }

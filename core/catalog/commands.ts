@@ -67,7 +67,7 @@ export type KvOp =
   | { readonly op: "deleteCas"; readonly key: string; readonly index: LogIndex }
   | { readonly op: "deleteTree"; readonly prefix: string };
 
-/** spec/http-api.md 5.6. `index` is a ModifyIndex to compare with. */
+/** One operation of a transaction. `index` is a ModifyIndex to compare with. */
 export type TxnOp =
   | { readonly on: "kv"; readonly verb: TxnKvVerb; readonly key: string; readonly value: Bytes; readonly flags: number | bigint; readonly index: LogIndex; readonly session: string }
   | { readonly on: "node"; readonly verb: TxnVerb; readonly node: Omit<NodeRecord, "createIndex" | "modifyIndex"> & { readonly modifyIndex: LogIndex } }

@@ -10,7 +10,7 @@ import type { CheckedInstance, CheckRecord, Coordinate, KvRecord, NodeRecord, Se
 
 /** Common to reads of nodes, services and checks. */
 export interface Selection {
-  /** A bexpr expression (spec/http-api.md section 3); "" for none. A broken one makes the evaluation throw `rejected`. */
+  /** A filter expression in Consul's language (core/catalog/filter.ts); "" for none. A broken one makes the evaluation throw `rejected`. */
   readonly filter?: string;
   /** Sort by round-trip time from this node; unknown: unsorted. */
   readonly near?: string;

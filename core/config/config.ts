@@ -1,6 +1,6 @@
 /**
  * The agent's configuration after all sources are merged, defaults filled in and everything checked.
- * spec/config.md names each key; a name here is that key in camelCase. Durations are milliseconds.
+ * A name here is the key of the configuration file in camelCase (core/config/keys.ts lists them all). Durations are milliseconds.
  */
 import type { StringMap } from "../catalog/records.ts";
 import type { Millis } from "../types/ids.ts";

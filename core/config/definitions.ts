@@ -1,6 +1,6 @@
 /**
- * A service or a check as a person defines it: in a configuration file (spec/config.md 4 and 5) or in the body of
- * /v1/agent/service/register and check/register (spec/http-api.md 5.1.1 and 5.1.2). Parsed and with durations in
+ * A service or a check as a person defines it: in a configuration file or in the body of
+ * /v1/agent/service/register and check/register. Parsed and with durations in
  * milliseconds; defaults that depend on the agent are not filled in.
  */
 import type { JsonObject, ServiceAddress, StringMap, Weights } from "../catalog/records.ts";

@@ -112,7 +112,7 @@ export interface LocalApi {
   /** Grows with each change; for caching renderings. */
   readonly version: number;
 
-  /** Rejects with `bad-request` or `rejected` and Consul's text (spec/http-api.md 5.1.1, 5.1.2). */
+  /** Rejects with `bad-request` or `rejected` and Consul's text. */
   registerService(definition: ServiceDefinition, from: "remote" | "file", options?: { readonly replaceExistingChecks?: boolean }): Promise<void>;
   deregisterService(id: string): Promise<void>;
   registerCheck(definition: CheckDefinition, from: "remote" | "file"): Promise<void>;

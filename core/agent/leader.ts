@@ -1,0 +1,257 @@
+/**
+ * What only the leader does: keeps the catalog in step with the members, ends sessions, forgets old tombstones.
+ *
+ *   follower ──elected──► barrier ──► establish (session timers, reconcile) ──► leading ──lost──► follower
+ *
+ * Everything it decides goes through the log like any client's write (Consul 1.8, agent/consul/leader.go).
+ */
+import type { Catalog } from "../catalog/catalog.ts";
+import type { Command, CommandResult } from "../catalog/commands.ts";
+import type { CheckFields, CheckStatus, NodeRecord, ServiceFields } from "../catalog/records.ts";
+import type { Member } from "../plugin/agent-api.ts";
+import type { Clock, Logger, Timer } from "../ports/mod.ts";
+import { messageOf } from "../types/errors.ts";
+import type { LogIndex, Millis } from "../types/ids.ts";
+import { SessionTimers } from "./session-timers.ts";
+import { parseDuration } from "../config/duration.ts";
+
+const reconcileInterval: Millis = 60_000;
+const tombstoneTtl: Millis = 15 * 60_000;
+const tombstoneGranularity: Millis = 30_000;
+
+export interface LeaderOptions {
+  readonly catalog: Catalog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly datacenter: string;
+  /** The name of this server: it is never deregistered by itself. */
+  readonly self: string;
+  readonly members: () => readonly Member[];
+  readonly write: (command: Command) => Promise<CommandResult>;
+  readonly now: () => number;
+}
+
+export class Leader {
+  readonly #options: LeaderOptions;
+  readonly #sessions: SessionTimers;
+  #leading = false;
+  #reconcileTimer: Timer | undefined;
+  #tombstoneTimer: Timer | undefined;
+  /** Tombstones up to `index` may go at `at`. Bounded: one per granule of 30 s, 15 minutes long. */
+  #tombstones: { readonly at: Millis; index: LogIndex }[] = [];
+
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+    this.#sessions = new SessionTimers({
+      clock: options.clock,
+      logger: options.logger,
+      parseTtl: (ttl) => {
+        const parsed = parseDuration(ttl);
+        return typeof parsed === "number" ? parsed : undefined;
+      },
+      destroy: async (id) => {
+        await options.write({ kind: "sessionDestroy", id, now: options.now() });
+      },
+    });
+  }
+
+  get leading(): boolean {
+    return this.#leading;
+  }
+
+  /** Resolves when reads by this leader see everything its predecessors committed. */
+  async establish(): Promise<void> {
+    const { catalog, write, logger } = this.#options;
+    await write({ kind: "barrier" });
+    this.#leading = true;
+    for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
+    this.#noteTombstones(catalog.lastIndex);
+    logger.log("info", "New leader elected", { payload: this.#options.self });
+    await this.reconcile();
+    this.#armReconcile();
+  }
+
+  resign(): void {
+    this.#leading = false;
+    this.#sessions.clear();
+    this.#reconcileTimer?.cancel();
+    this.#tombstoneTimer?.cancel();
+    this.#tombstoneTimer = undefined;
+    this.#tombstones = [];
+  }
+
+  /** False: the session is not there. */
+  renewSession(id: string): boolean {
+    if (this.#options.catalog.evaluate({ kind: "session", id }).answer === undefined) return false;
+    this.#sessions.renew(id);
+    return true;
+  }
+
+  /** Called for each command as it is applied, with what it answered. */
+  onApplied(index: LogIndex, command: Command, result: CommandResult): void {
+    if (!this.#leading) return;
+    switch (command.kind) {
+      case "sessionCreate":
+        if (result.kind === "session") this.#sessions.add(command.session);
+        return;
+      case "sessionDestroy":
+        this.#sessions.remove(command.id);
+        this.#noteTombstones(index);
+        return;
+      case "kv":
+        if (command.op.op.startsWith("delete")) this.#noteTombstones(index);
+        return;
+      case "txn":
+      case "deregister":
+        this.#noteTombstones(index);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** One pass over all members. */
+  async reconcile(): Promise<void> {
+    for (const member of this.#options.members()) {
+      if (!this.#leading) return;
+      try {
+        await this.reconcileMember(member);
+      } catch (error) {
+        this.#options.logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) });
+      }
+    }
+  }
+
+  async reconcileMember(member: Member): Promise<void> {
+    if (!this.#leading) return;
+    switch (member.status) {
+      case "alive":
+        return this.#markAlive(member);
+      case "failed":
+        return this.#markFailed(member);
+      case "left":
+        return this.#forget(member);
+      default:
+        return;
+    }
+  }
+
+  async #markAlive(member: Member): Promise<void> {
+    const { catalog, logger } = this.#options;
+    const known = catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
+    const node = known?.node.node === member.name ? known : undefined;
+    const service = consulService(member);
+    const check = serfHealth("passing");
+    const current = catalog.evaluate({ kind: "nodeChecks", node: member.name }).answer.find((entry) => entry.checkId === "serfHealth");
+    const registered = service === undefined || node?.services.some((entry) => entry.id === "consul" && entry.port === service.port && entry.meta?.["version"] === service.meta?.["version"]);
+    if (node !== undefined && node.node.address === member.address && node.node.id === member.tags["id"] && registered === true && current?.status === "passing") return;
+    logger.log("info", "member joined, marking health alive", { member: member.name });
+    await this.#register(member, node?.node, service, check);
+  }
+
+  async #markFailed(member: Member): Promise<void> {
+    const known = this.#options.catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
+    if (known?.node.node !== member.name) return;
+    const current = this.#options.catalog.evaluate({ kind: "nodeChecks", node: member.name }).answer.find((entry) => entry.checkId === "serfHealth");
+    if (current?.status === "critical") return;
+    this.#options.logger.log("info", "member failed, marking health critical", { member: member.name });
+    await this.#register(member, known.node, undefined, serfHealth("critical"));
+  }
+
+  async #forget(member: Member): Promise<void> {
+    if (member.name === this.#options.self) {
+      this.#options.logger.log("warn", "deregistering self should be done by follower", { name: member.name });
+      return;
+    }
+    const known = this.#options.catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
+    if (known?.node.node !== member.name) return;
+    this.#options.logger.log("info", "deregistering member", { member: member.name, reason: "left" });
+    await this.#options.write({ kind: "deregister", node: member.name, serviceId: undefined, checkId: undefined, now: this.#options.now() });
+  }
+
+  async #register(member: Member, node: NodeRecord | undefined, service: ServiceFields | undefined, check: CheckFields): Promise<void> {
+    const result = await this.#options.write({
+      kind: "register",
+      node: member.name,
+      id: member.tags["id"] ?? "",
+      address: member.address,
+      datacenter: this.#options.datacenter,
+      taggedAddresses: node?.taggedAddresses,
+      nodeMeta: node?.meta,
+      skipNodeUpdate: false,
+      service,
+      checks: [check],
+      now: this.#options.now(),
+    });
+    if (result.kind === "rejected") this.#options.logger.log("error", "failed to register member", { member: member.name, error: result.message });
+  }
+
+  #armReconcile(): void {
+    this.#reconcileTimer = this.#options.clock.after(reconcileInterval, () => {
+      void this.reconcile().then(() => {
+        if (this.#leading) this.#armReconcile();
+      });
+    });
+  }
+
+  #noteTombstones(index: LogIndex): void {
+    const at = (Math.floor((this.#options.clock.monotonic() + tombstoneTtl) / tombstoneGranularity) + 1) * tombstoneGranularity;
+    const last = this.#tombstones.at(-1);
+    if (last !== undefined && last.at === at) last.index = index;
+    else this.#tombstones.push({ at, index });
+    this.#armTombstones();
+  }
+
+  #armTombstones(): void {
+    const first = this.#tombstones[0];
+    if (first === undefined || this.#tombstoneTimer !== undefined) return;
+    this.#tombstoneTimer = this.#options.clock.after(Math.max(0, first.at - this.#options.clock.monotonic()), () => {
+      this.#tombstoneTimer = undefined;
+      const due = this.#tombstones.shift();
+      if (due === undefined || !this.#leading) return;
+      this.#options
+        .write({ kind: "tombstonesReap", index: due.index })
+        .catch((error: unknown) => this.#options.logger.log("error", "failed to reap tombstones", { index: due.index, error: messageOf(error) }));
+      this.#armTombstones();
+    });
+  }
+}
+
+function serfHealth(status: CheckStatus): CheckFields {
+  return {
+    checkId: "serfHealth",
+    name: "Serf Health Status",
+    status,
+    notes: "",
+    output: status === "passing" ? "Agent alive and reachable" : "Agent not live or unreachable",
+    serviceId: "",
+    type: "",
+    definition: {},
+  };
+}
+
+/** Servers carry the service `consul`; clients none. */
+function consulService(member: Member): ServiceFields | undefined {
+  if (member.tags["role"] !== "consul") return undefined;
+  return {
+    kind: "",
+    id: "consul",
+    service: "consul",
+    tags: [],
+    address: "",
+    taggedAddresses: undefined,
+    meta: {
+      non_voter: member.tags["nonvoter"] === "1" ? "true" : "false",
+      raft_version: member.tags["raft_vsn"] ?? "",
+      serf_protocol_current: String(member.protocolCur),
+      serf_protocol_max: String(member.protocolMax),
+      serf_protocol_min: String(member.protocolMin),
+      version: (member.tags["build"] ?? "").split(":")[0] ?? "",
+    },
+    port: Number(member.tags["port"] ?? 0),
+    weights: { passing: 1, warning: 1 },
+    enableTagOverride: false,
+    proxy: undefined,
+    connectNative: false,
+  };
+}
