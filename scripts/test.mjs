@@ -1,0 +1,99 @@
+// Runs the gates and every test on the runtimes named (all three when none is), and closes with `N passed, N failed`.
+//
+//   gates (check.mjs) → build → tests/** but program and interop, on each runtime → tests/program with the command
+//   `consul` on each runtime → tests/interop with real peers
+//
+// What needs a program that is missing says so and counts as skipped; with CI=true a skip is a failure.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
+const runtimes = process.argv.length > 2 ? process.argv.slice(2) : ["node", "bun", "deno"];
+const strict = process.env.CI === "true";
+const total = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
+
+const runners = {
+  node: (files) => [process.execPath, ["--enable-source-maps", "--test", "--test-reporter=tap", ...files]],
+  bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
+  deno: (files) => [".toolchain/deno/node_modules/.bin/deno", ["test", "--allow-all", "--no-check", "--no-config", "--no-lock", "--reporter=tap", ...files]],
+};
+
+const number = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
+/** What a runner's output counts; each leaf test once. */
+function count(runtime, output) {
+  if (runtime === "node") return { passed: number(output, /^# pass (\d+)$/m), failed: number(output, /^# fail (\d+)$/m), skipped: number(output, /^# skipped (\d+)$/m) };
+  if (runtime === "bun") return { passed: number(output, /^ *(\d+) pass$/m), failed: number(output, /^ *(\d+) fail$/m), skipped: number(output, /^ *(\d+) skip$/m) };
+  let passed = 0;
+  let failed = 0;
+  let skipped = 0;
+  for (const line of output.split("\n")) {
+    // In TAP of Deno the steps of a `describe` are indented; a group's own line has children and is not counted.
+    const found = /^(\s*)(not ok|ok) \d+ - (.*)$/.exec(line);
+    if (!found) continue;
+    if (/# SKIP/i.test(line)) skipped++;
+    else if (found[2] === "ok") passed++;
+    else failed++;
+  }
+  return { passed, failed, skipped };
+}
+
+function run(title, runtime, files, env = {}) {
+  if (files.length === 0) return;
+  const started = Date.now();
+  const [command, args] = runners[runtime](files);
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 28, env: { ...process.env, NO_COLOR: "1", ...env } });
+  const output = `${stdout}\n${stderr}${error ? `\n${error.message}` : ""}`;
+  const counted = count(runtime, output);
+  if (status !== 0 && counted.failed === 0) counted.failed = 1;
+  total.passed += counted.passed;
+  total.failed += counted.failed;
+  total.skipped += counted.skipped;
+  console.log(`${status === 0 ? "ok    " : "FAILED"} ${title}: ${counted.passed} passed, ${counted.failed} failed, ${counted.skipped} skipped (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  if (status !== 0) {
+    mkdirSync(".build/logs", { recursive: true });
+    const log = `.build/logs/${title.replace(/[^a-z0-9]+/gi, "-")}.log`;
+    writeFileSync(log, output);
+    failures.push(`${title}: the whole output is in ${log}\n${interesting(output)}`);
+  }
+  for (const reason of new Set(output.match(/SKIPPED: .*/g) ?? [])) console.log(`       ${reason}`);
+}
+
+/** The lines around what failed. */
+function interesting(output) {
+  const lines = output.split("\n");
+  const at = lines.findIndex((line) => /not ok|\(fail\)|FAILED|error:/i.test(line));
+  return lines.slice(Math.max(0, at - 25), at + 40).join("\n");
+}
+
+const gates = spawnSync(process.execPath, ["scripts/check.mjs"], { encoding: "utf8" });
+process.stdout.write(gates.stdout.replace(/\n\d+ passed, \d+ failed\n$/, "\n"));
+total.passed += number(gates.stdout, /(\d+) passed, \d+ failed\n$/);
+total.failed += number(gates.stdout, /\d+ passed, (\d+) failed\n$/) || (gates.status === 0 ? 0 : 1);
+
+const built = spawnSync(process.execPath, ["scripts/build.mjs", "tests"], { encoding: "utf8" });
+if (built.status !== 0) {
+  console.log(`FAILED building the tests\n${built.stderr}`);
+  total.failed++;
+} else {
+  const tests = readdirSync(".build/tests", { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".test.mjs"))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+  const of = (folder) => tests.filter((file) => file.startsWith(`.build/tests/${folder}/`));
+  const whole = [...of("program"), ...of("interop")];
+  for (const runtime of runtimes) run(`unit, contract and runtime tests on ${runtime}`, runtime, tests.filter((file) => !whole.includes(file)));
+  for (const runtime of runtimes) run(`whole program on ${runtime}`, "node", of("program"), { CONSUL_RUNTIME: runtime });
+  run("interop with real peers", "node", of("interop"));
+}
+
+for (const failure of failures) console.log(`\n--- ${failure}`);
+if (strict && total.skipped > 0) {
+  console.log(`CI=true: ${total.skipped} skipped count as failed`);
+  total.failed += total.skipped;
+  total.skipped = 0;
+}
+console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
+process.exit(total.failed === 0 ? 0 : 1);
