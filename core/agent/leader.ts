@@ -59,11 +59,12 @@ export class Leader {
     return this.#leading;
   }
 
-  /** Resolves when reads by this leader see everything its predecessors committed. */
-  async establish(): Promise<void> {
+  /** `onLeading` is called when reads by this leader see everything its predecessors committed. */
+  async establish(onLeading: () => void): Promise<void> {
     const { catalog, write, logger } = this.#options;
     await write({ kind: "barrier" });
     this.#leading = true;
+    onLeading();
     for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
     this.#noteTombstones(catalog.lastIndex);
     logger.log("info", "New leader elected", { payload: this.#options.self });

@@ -1,0 +1,143 @@
+/**
+ * `consul agent` as a process: configuration, banner, log, signals, exit code.
+ *
+ *   load configuration ─► banner ─► start ─► "Consul agent running!" ─► a signal, `consul leave` or a dead disk ─► stop
+ *
+ * SIGINT and SIGTERM leave only where the configuration says so (servers do not, by default) and then exit 0; without a
+ * leave the exit code is 1. A second signal, or 15 s, ends a leave that hangs. SIGHUP reads the configuration again.
+ */
+import type { Agent } from "../../core/agent/agent.ts";
+import { consulVersion } from "../../core/agent/identity.ts";
+import type { AgentConfig, ListenAddress } from "../../core/config/config.ts";
+import { sourcesFromFlags } from "../../core/config/flags.ts";
+import { loadConfig } from "../../core/config/load.ts";
+import type { AnyPlugin } from "../../core/plugin/host.ts";
+import type { Host } from "../../core/ports/host.ts";
+import type { Runtime } from "../../core/ports/mod.ts";
+import { utf8 } from "../../core/types/bytes.ts";
+import { messageOf } from "../../core/types/errors.ts";
+import type { Millis } from "../../core/types/ids.ts";
+import type { RootLogger } from "../shared/logger.ts";
+import { compose } from "./container.ts";
+
+const gracefulLeaveMax: Millis = 15_000;
+
+export interface RunAgentOptions {
+  readonly runtime: Runtime & { readonly host: Host; readonly logger: RootLogger };
+  readonly plugins: readonly AnyPlugin[];
+  /** As given on the command line, in order. */
+  readonly flags: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** Resolves with the exit code. Rejects with `config-invalid` before anything was started. */
+export async function runAgent(options: RunAgentOptions): Promise<number> {
+  const { runtime } = options;
+  const sources = sourcesFromFlags(options.flags);
+  const { host, logger } = runtime;
+  const config = await loadConfig(sources, host);
+  const log = logger.child("agent");
+  logger.setLevel(config.logLevel);
+  logger.setJson(config.logJson);
+  host.stdout("==> Starting Consul agent...\n");
+
+  let end: (outcome: Outcome) => void = () => {};
+  const ended = new Promise<Outcome>((resolve) => {
+    end = resolve;
+  });
+  const fail = (error: unknown): number => {
+    logger.openGate();
+    log.log("error", "Error starting agent", { error: messageOf(error) });
+    log.log("info", "Exit code", { code: 1 });
+    return 1;
+  };
+
+  let agent: Agent;
+  try {
+    openLogFile(config, runtime);
+    agent = await compose(runtime, config, options.plugins, {
+      sockets: true,
+      readConfig: () => loadConfig(sources, host),
+      setLogLevel: (level) => logger.setLevel(level),
+      onEnd: (code) => end({ kind: "ended", code }),
+    });
+    host.stdout(banner(config, agent.nodeId));
+    logger.openGate();
+    await agent.start();
+    if (config.pidFile !== "") await host.writeFile(config.pidFile, utf8(`${host.pid}\n`), 0o644).catch((error: unknown) => Promise.reject(new Error(`Could not open pid file: ${messageOf(error)}`)));
+  } catch (error) {
+    return fail(error);
+  }
+  host.stdout("==> Consul agent running!\n");
+
+  for (const signal of ["SIGINT", "SIGTERM"] as const) host.onSignal(signal, () => end({ kind: "signal", signal }));
+  host.onSignal("SIGHUP", () => {
+    log.log("info", "Caught", { signal: "hangup" });
+    log.log("info", "Reloading configuration...");
+    agent.reload().catch((error: unknown) => log.log("error", "Failed to reload configuration", { error: messageOf(error) }));
+  });
+
+  const code = await finish(agent, await ended, options);
+  if (config.pidFile !== "") await host.removeFile(config.pidFile).catch(() => undefined);
+  log.log("info", "Exit code", { code });
+  return code;
+}
+
+type Outcome = { readonly kind: "ended"; readonly code: number } | { readonly kind: "signal"; readonly signal: "SIGINT" | "SIGTERM" };
+
+async function finish(agent: Agent, outcome: Outcome, { runtime }: RunAgentOptions): Promise<number> {
+  const { host } = runtime;
+  const log = runtime.logger.child("agent");
+  let code = outcome.kind === "ended" ? outcome.code : 1;
+  if (outcome.kind === "signal") {
+    log.log("info", "Caught", { signal: outcome.signal === "SIGINT" ? "interrupt" : "terminated" });
+    const graceful = outcome.signal === "SIGINT" ? !agent.config.skipLeaveOnInterrupt : agent.config.leaveOnTerminate;
+    if (!graceful) log.log("info", "Graceful shutdown disabled. Exiting");
+    else {
+      log.log("info", "Gracefully shutting down agent...");
+      const interrupted = new Promise<"interrupted">((resolve) => {
+        for (const signal of ["SIGINT", "SIGTERM"] as const) host.onSignal(signal, () => resolve("interrupted"));
+        runtime.clock.after(gracefulLeaveMax, () => resolve("interrupted"));
+      });
+      if ((await Promise.race([agent.leave(), interrupted])) !== "interrupted") code = 0;
+    }
+  }
+  await agent.stop();
+  return code;
+}
+
+/** A configured log file takes every line too; a path that ends in "/" gets Consul's own name, consul.log. */
+function openLogFile(config: AgentConfig, { host, logger }: RunAgentOptions["runtime"]): void {
+  if (config.logFile === "") return;
+  const path = config.logFile.endsWith("/") ? `${config.logFile}consul.log` : config.logFile;
+  let last = Promise.resolve();
+  let broken = false;
+  logger.addSink(
+    (line) => {
+      // In order, one write at a time. A file that cannot be written is said once on standard error.
+      last = last
+        .then(() => host.appendFile(path, utf8(`${line}\n`)))
+        .catch((error: unknown) => {
+          if (!broken) host.stderr(`consul: cannot write the log file: ${messageOf(error)}\n`);
+          broken = true;
+        });
+    },
+    { level: config.logLevel, json: config.logJson },
+  );
+}
+
+function banner(config: AgentConfig, nodeId: string): string {
+  const port = (addresses: readonly ListenAddress[], given: number): number => (addresses.length === 0 ? -1 : given);
+  const clients = config.clientAddrs.join(" ");
+  const lines = [
+    ["Version", `'${consulVersion}'`],
+    ["Node ID", `'${nodeId}'`],
+    ["Node name", `'${config.nodeName}'`],
+    ["Datacenter", `'${config.datacenter}' (Segment: '${config.server ? "<all>" : ""}')`],
+    ["Server", `${config.server} (Bootstrap: ${config.bootstrap})`],
+    ["Client Addr", `[${clients}] (HTTP: ${port(config.httpAddrs, config.ports.http)}, HTTPS: ${port(config.httpsAddrs, config.ports.https)}, gRPC: ${config.ports.grpc}, DNS: ${port(config.dnsAddrs, config.ports.dns)})`],
+    ["Cluster Addr", `${config.advertiseAddr} (LAN: ${config.ports.serfLan}, WAN: ${config.ports.serfWan})`],
+    ["Encrypt", "Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false"],
+  ];
+  const rows = lines.map(([name, value]) => `${(name as string).padStart(18)}: ${value}`);
+  return `${rows.join("\n")}\n\n==> Log data will now stream in as it occurs:\n\n`;
+}

@@ -1,0 +1,293 @@
+/**
+ * One agent: assembled, started, reloaded, stopped.
+ *
+ *   HTTP, DNS, CLI… (plugins) ──AgentApi──► ServerStore ──► RaftDriver ──► RaftStore (disk or memory)
+ *                                  │             └──────► Catalog ◄─apply─┘
+ *                                  ├──────► Registrations ──► LocalState ──► AntiEntropy ──► ServerStore.write
+ *                                  │             └──────► CheckRunner
+ *                                  └──────► Pools (LAN, WAN gossip), RPC listener
+ *
+ *   new ──start()──► running ──leave()──► left ──stop()──► stopped
+ *                       └──────────────── stop() ────────────┘
+ *
+ * Nothing here reaches for the runtime: every port is a constructor argument, so the simulator runs this same file.
+ */
+import { Catalog } from "../catalog/catalog.ts";
+import type { StringMap } from "../catalog/records.ts";
+import type { AgentConfig } from "../config/config.ts";
+import { planReload } from "../config/reload.ts";
+import type { AgentApi, LocalApi, Member, StoreApi } from "../plugin/agent-api.ts";
+import { createHooks, type Hooks } from "../plugin/hooks.ts";
+import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
+import { type Address, formatAddress, type Logger, type LogLevel, type Runtime, type Storage } from "../ports/mod.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+import { AntiEntropy } from "./anti-entropy.ts";
+import { CheckRunner } from "./check-runner.ts";
+import { Cluster } from "./cluster.ts";
+import { consulVersion } from "./identity.ts";
+import { Leader } from "./leader.ts";
+import { LocalState } from "./local-state.ts";
+import { createPersisted } from "./persisted.ts";
+import { createRaft } from "./raft.ts";
+import { Registrations } from "./registrations.ts";
+import { ServerStore } from "./server-store.ts";
+import { SharedReads } from "./shared-reads.ts";
+import { agentStats } from "./stats.ts";
+
+export interface AgentDependencies {
+  readonly runtime: Runtime;
+  readonly storage: Storage;
+  readonly config: AgentConfig;
+  readonly nodeId: string;
+  readonly plugins: readonly AnyPlugin[];
+  /** False: no gossip and no RPC listener; the agent lives inside its process alone. */
+  readonly sockets: boolean;
+  /** Reads the configuration sources again. Absent: a reload only reads registrations again. */
+  readonly readConfig?: () => Promise<AgentConfig>;
+  readonly setLogLevel?: (level: LogLevel) => void;
+  /** The agent cannot go on (its disk failed) or was told to leave: stop it, then exit with this code. */
+  readonly onEnd?: (code: number) => void;
+}
+
+/** How long plugins may take to finish what is in hand. */
+const pluginStopDeadline: Millis = 500;
+
+export class Agent implements AgentApi {
+  readonly nodeId: string;
+  readonly version = consulVersion;
+  readonly store: StoreApi;
+  readonly local: LocalApi;
+  readonly cluster: Cluster;
+  readonly hooks: Hooks;
+
+  readonly #dependencies: AgentDependencies;
+  readonly #logger: Logger;
+  readonly #catalog = new Catalog();
+  readonly #localState = new LocalState();
+  readonly #registrations: Registrations;
+  readonly #antiEntropy: AntiEntropy;
+  readonly #leader: Leader;
+  readonly #raft: ReturnType<typeof createRaft>;
+  readonly #serverStore: ServerStore;
+  readonly #shared: SharedReads;
+  readonly #plugins: PluginHost;
+  #config: AgentConfig;
+  #stopping: Promise<void> | undefined;
+  #left = false;
+
+  constructor(dependencies: AgentDependencies) {
+    const { runtime, storage, config, nodeId } = dependencies;
+    const { clock, random, crypto } = runtime;
+    this.#dependencies = dependencies;
+    this.#config = config;
+    this.nodeId = nodeId;
+    this.#logger = runtime.logger.child("agent");
+    this.hooks = createHooks((hook, error) => this.#logger.log("error", "a listener failed", { hook, error: messageOf(error) }));
+    const now = (): number => clock.wall();
+    const serverLogger = this.#logger.child("server");
+
+    this.cluster = new Cluster({
+      runtime,
+      config,
+      nodeId,
+      sockets: dependencies.sockets,
+      logger: serverLogger,
+      raftState: () => this.#raft.state(),
+      isLeading: () => this.#leader.leading,
+      onMember: (member) => this.#onMember(member),
+    });
+    this.#leader = new Leader({
+      catalog: this.#catalog,
+      clock,
+      logger: serverLogger,
+      datacenter: config.datacenter,
+      self: config.nodeName,
+      members: () => this.cluster.members("lan"),
+      write: (command) => this.#serverStore.write(command),
+      now,
+    });
+    this.#raft = createRaft({
+      runtime,
+      storage,
+      config,
+      nodeId,
+      address: () => this.cluster.rpcAddress(),
+      logger: serverLogger.child("raft"),
+      catalog: this.#catalog,
+      apply: (entries) => this.#serverStore.apply(entries),
+      onLeader: (leading) => this.#onLeader(leading),
+      onFatal: (error) => {
+        this.#logger.log("error", "the log cannot be written any more; shutting down", { error: messageOf(error) });
+        dependencies.onEnd?.(1);
+      },
+    });
+    this.#shared = new SharedReads({
+      catalog: this.#catalog,
+      clock,
+      random: random.fork("shared-reads"),
+      limits: { defaultWait: config.defaultQueryTime, maxWait: config.maxQueryTime },
+      meta: (index) => this.#serverStore.meta(index),
+    });
+    this.#serverStore = new ServerStore({ catalog: this.#catalog, raft: this.#raft, shared: this.#shared, leader: this.#leader, clock, config: () => this.#config });
+    this.store = this.#serverStore;
+
+    const persisted = config.dataDir === undefined ? undefined : createPersisted({ files: storage.files, crypto, clock, logger: this.#logger });
+    this.#registrations = new Registrations({
+      state: this.#localState,
+      config: () => this.#config,
+      hooks: this.hooks,
+      logger: this.#logger,
+      clock,
+      random: random.fork("registrations"),
+      persisted,
+    });
+    this.local = this.#registrations;
+    this.#registrations.attach(
+      new CheckRunner({
+        clock,
+        random: random.fork("checks"),
+        logger: this.#logger,
+        ...(runtime.httpClient === undefined ? {} : { httpClient: runtime.httpClient }),
+        ...(runtime.streams === undefined ? {} : { streams: runtime.streams }),
+        ...(runtime.processes === undefined ? {} : { processes: runtime.processes }),
+        outputMaxSize: () => this.#config.checkOutputMaxSize,
+        localState: this.#localState,
+        onResult: (checkId, status, output) => this.#registrations.onCheckResult(checkId, status, output),
+        onReap: (serviceId, checkId) => void this.#registrations.onReap(serviceId, checkId),
+      }),
+    );
+    this.#antiEntropy = new AntiEntropy({
+      state: this.#localState,
+      clock,
+      random: random.fork("anti-entropy"),
+      logger: this.#logger,
+      node: () => this.#nodeInfo(),
+      clusterSize: () => this.cluster.members("lan").length,
+      remote: async () => {
+        const services = await this.store.read({ kind: "nodeServices", node: config.nodeName }, { consistency: "default" });
+        const checks = await this.store.read({ kind: "nodeChecks", node: config.nodeName }, { consistency: "default" });
+        const mine = services.answer?.node.node === config.nodeName ? services.answer : undefined;
+        return { node: mine?.node, services: mine?.services ?? [], checks: checks.answer };
+      },
+      write: (command) => this.store.write(command),
+      now,
+    });
+    this.#plugins = new PluginHost({ plugins: dependencies.plugins, runtime, agent: this, hooks: this.hooks, logger: this.#logger, sections: config.sections });
+  }
+
+  get config(): AgentConfig {
+    return this.#config;
+  }
+
+  /** Where a surface listens ("http", "dns", "serf_lan", "serf_wan", "server"). */
+  addresses(surface: string): readonly SurfaceAddress[] {
+    const own = this.cluster.address(surface);
+    return own === undefined ? this.#plugins.addresses(surface) : [own];
+  }
+
+  async start(): Promise<void> {
+    for (const warning of this.#config.warnings) this.#logger.log("warn", warning);
+    try {
+      await this.cluster.start();
+      await this.#raft.start();
+      await this.#plugins.start();
+      await this.#registrations.loadAll();
+      this.#logger.log("info", "started state syncer");
+      this.#antiEntropy.start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Resolves when this server leads and its catalog holds its own node. */
+  async ready(): Promise<void> {
+    await this.store.write({ kind: "barrier" });
+    await this.#antiEntropy.settled();
+  }
+
+  async reload(): Promise<void> {
+    const { readConfig, setLogLevel } = this.#dependencies;
+    if (readConfig !== undefined) {
+      const plan = planReload(this.#config, await readConfig());
+      for (const key of plan.ignored) this.#logger.log("warn", "this setting takes effect only after a restart", { key });
+      this.#config = plan.config;
+      setLogLevel?.(this.#config.logLevel);
+    }
+    await this.#registrations.reloadAll();
+    this.#antiEntropy.syncFull();
+    this.hooks.notify("configReloaded", this.#config);
+  }
+
+  async leave(): Promise<void> {
+    if (this.#left) return;
+    this.#left = true;
+    this.#logger.log("info", "server starting leave");
+    await this.cluster.leave();
+    // Requests that are still on their way are answered meanwhile.
+    if (this.#dependencies.sockets) await this.#pause(this.#config.leaveDrainTime);
+    this.#logger.log("info", "Graceful exit completed");
+    this.#dependencies.onEnd?.(0);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  stats(): Readonly<Record<string, StringMap>> {
+    return agentStats({ config: this.#config, localState: this.#localState, raft: this.#raft, cluster: this.cluster, leading: this.#leader.leading, runtime: { os: this.#dependencies.runtime.host?.platform ?? "", version: this.#dependencies.runtime.name } });
+  }
+
+  async #stop(): Promise<void> {
+    this.#logger.log("info", "Requesting shutdown");
+    this.#antiEntropy.stop();
+    this.#registrations.stop();
+    this.#leader.resign();
+    this.#serverStore.stop();
+    this.#shared.stop();
+    await this.#plugins.stop(pluginStopDeadline);
+    await this.#raft.stop();
+    await this.cluster.stop();
+    await this.#dependencies.storage.close();
+    this.#logger.log("info", "shutdown complete");
+  }
+
+  #onLeader(leading: boolean): void {
+    if (!leading) {
+      this.#leader.resign();
+      this.#logger.child("server").log("info", "cluster leadership lost");
+      this.hooks.notify("leaderChanged", { leader: undefined });
+      return;
+    }
+    this.#logger.child("server").log("info", "cluster leadership acquired");
+    this.#leader
+      .establish(() => {
+        this.#serverStore.onLeading();
+        this.hooks.notify("leaderChanged", { leader: formatAddress(this.cluster.rpcAddress()) });
+      })
+      .catch((error: unknown) => {
+        const closed = error instanceof AgentError && (error.code === "closed" || error.code === "no-leader");
+        this.#logger.log(closed ? "debug" : "error", "failed to establish leadership", { error: messageOf(error) });
+      });
+  }
+
+  #onMember(member: Member): void {
+    if (member.status === "alive") this.hooks.notify("memberJoined", member);
+    else if (member.status === "failed") this.hooks.notify("memberFailed", member);
+    else if (member.status === "left") this.hooks.notify("memberLeft", member);
+    this.#leader.reconcileMember(member).catch((error: unknown) => this.#logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }));
+  }
+
+  #nodeInfo() {
+    const { nodeName, advertiseAddr, datacenter, taggedAddresses, nodeMeta } = this.#config;
+    return { id: this.nodeId, node: nodeName, address: advertiseAddr, datacenter, taggedAddresses, meta: { "consul-network-segment": "", ...nodeMeta } };
+  }
+
+  #pause(delay: Millis): Promise<void> {
+    return new Promise((resolve) => this.#dependencies.runtime.clock.after(delay, resolve));
+  }
+}
+
+export type { Address };

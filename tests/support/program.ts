@@ -1,0 +1,193 @@
+/**
+ * The command `consul` as a user types it, on the runtime that CONSUL_RUNTIME names.
+ * Each agent gets a folder and ports of its own on 127.0.0.1; everything started here is gone when the test ends.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync } from "node:fs";
+import http from "node:http";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const root = process.env["TEST_ROOT"] as string;
+export const consulPath = join(root, "scripts/consul");
+
+export interface Ports {
+  readonly http: number;
+  readonly dns: number;
+  readonly server: number;
+  readonly serfLan: number;
+  readonly serfWan: number;
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Response {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Runs a command to its end. */
+export function run(command: string, args: readonly string[], options: { readonly stdin?: string; readonly env?: Record<string, string>; readonly cwd?: string } = {}): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: options.cwd ?? tmpdir(), env: { ...process.env, ...options.env } });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk) => (stdout += chunk));
+    child.stderr.on("data", (chunk) => (stderr += chunk));
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+    child.stdin.end(options.stdin ?? "");
+  });
+}
+
+let nextPort = 14_000 + (process.pid % 300) * 40;
+
+/** Ports free for TCP and UDP on 127.0.0.1, below the range the system hands out by itself. */
+export async function freePorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let tried = 0; found.length < count; tried++) {
+    if (tried > 2000) throw new Error("no free ports");
+    const port = nextPort++;
+    if (nextPort > 31_000) nextPort = 14_000;
+    if ((await tcpFree(port)) && (await udpFree(port))) found.push(port);
+  }
+  return found;
+}
+
+function tcpFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+function udpFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    socket.once("error", () => resolve(false));
+    socket.bind(port, "127.0.0.1", () => socket.close(() => resolve(true)));
+  });
+}
+
+export interface StartOptions {
+  /** Default: ["-dev"]. */
+  readonly args?: readonly string[];
+  readonly command?: string;
+  readonly env?: Record<string, string>;
+  readonly ports?: Ports;
+}
+
+export class RunningAgent {
+  readonly ports: Ports;
+  readonly #child: ChildProcess;
+  readonly #exit: Promise<{ code: number | null; signal: string | null }>;
+  #output = "";
+  #watchers: { readonly pattern: RegExp; readonly resolve: () => void }[] = [];
+
+  constructor(child: ChildProcess, ports: Ports) {
+    this.ports = ports;
+    this.#child = child;
+    const take = (chunk: Buffer): void => {
+      this.#output += chunk.toString();
+      this.#watchers = this.#watchers.filter((watcher) => {
+        if (!watcher.pattern.test(this.#output)) return true;
+        watcher.resolve();
+        return false;
+      });
+    };
+    child.stdout?.on("data", take);
+    child.stderr?.on("data", take);
+    this.#exit = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  }
+
+  /** Resolves when the agent said it runs and has taken a write. */
+  static async start(options: StartOptions = {}): Promise<RunningAgent> {
+    const [http, dns, server, serfLan, serfWan] = (await freePorts(5)) as [number, number, number, number, number];
+    const ports = options.ports ?? { http, dns, server, serfLan, serfWan };
+    const flags = [`-http-port=${ports.http}`, `-dns-port=${ports.dns}`, `-server-port=${ports.server}`, `-serf-lan-port=${ports.serfLan}`, `-serf-wan-port=${ports.serfWan}`];
+    const child = spawn(options.command ?? consulPath, ["agent", ...(options.args ?? ["-dev"]), ...flags], { cwd: tmpdir(), env: { ...process.env, ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
+    const agent = new RunningAgent(child, ports);
+    process.once("exit", () => child.kill("SIGKILL"));
+    await Promise.race([
+      agent.said(/Consul agent running!/).then(() => agent.said(/member joined, marking health alive|Synced node info/)),
+      agent.#exit.then(({ code }) => {
+        throw new Error(`the agent ended with code ${code} before it ran:\n${agent.output}`);
+      }),
+    ]);
+    return agent;
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
+  /** Resolves when the output so far matches. */
+  said(pattern: RegExp): Promise<void> {
+    if (pattern.test(this.#output)) return Promise.resolve();
+    return new Promise((resolve) => this.#watchers.push({ pattern, resolve }));
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  ended(): Promise<{ code: number | null; signal: string | null }> {
+    return this.#exit;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#exit;
+  }
+
+  consul(args: readonly string[], stdin?: string): Promise<Finished> {
+    return run(consulPath, args, { ...(stdin === undefined ? {} : { stdin }), env: { CONSUL_HTTP_ADDR: `127.0.0.1:${this.ports.http}` } });
+  }
+
+  request(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
+    return request(this.ports.http, method, path, body, headers);
+  }
+
+  async json(path: string): Promise<unknown> {
+    const { status, body } = await this.request("GET", path);
+    if (status !== 200) throw new Error(`${path}: ${status} ${body}`);
+    return JSON.parse(body);
+  }
+
+  async dig(...args: readonly string[]): Promise<string> {
+    return (await run("dig", ["@127.0.0.1", "-p", String(this.ports.dns), "+time=2", "+tries=1", ...args])).stdout;
+  }
+}
+
+export function request(port: number, method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const sent = http.request({ host: "127.0.0.1", port, method, path, headers: { ...headers, ...(body === undefined ? {} : { "content-length": Buffer.byteLength(body) }) }, agent: false }, (answer) => {
+      let text = "";
+      answer.on("data", (chunk) => (text += chunk));
+      answer.on("end", () => resolve({ status: answer.statusCode as number, headers: answer.headers, body: text }));
+      answer.on("error", reject);
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+/** A folder that is removed when the process ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "proconsul-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
