@@ -23,7 +23,9 @@ const common = {
   splitting: true,
   logLevel: "warning",
   // Bundled CommonJS libraries ask for `require`; an ES module has none.
-  banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+  banner: {
+    js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+  },
 };
 
 if (process.argv[2] === "tests") {
@@ -31,11 +33,23 @@ if (process.argv[2] === "tests") {
   const tests = filesBelow("tests").filter((file) => file.endsWith(".test.ts") && file.includes(filter));
   const outdir = process.env.UNIT_OUT ?? ".build/tests";
   rmSync(outdir, { recursive: true, force: true });
-  await build({ ...common, entryPoints: tests, outdir, outbase: "tests", sourcemap: true, chunkNames: "chunks/[hash]", packages: "external", define: { "process.env.TEST_ROOT": JSON.stringify(root) } });
+  await build({
+    ...common,
+    entryPoints: tests,
+    outdir,
+    outbase: "tests",
+    sourcemap: true,
+    chunkNames: "chunks/[hash]",
+    packages: "external",
+    define: { "process.env.TEST_ROOT": JSON.stringify(root) },
+  });
 } else {
   const entryPoints = {};
   for (const runtime of ["node", "bun", "deno"]) {
-    for (const [name, file] of [["consul", "main"], ["embed", "embed"]]) {
+    for (const [name, file] of [
+      ["consul", "main"],
+      ["embed", "embed"],
+    ]) {
       const source = `adapters/${runtime}/${file}.ts`;
       if (existsSync(source)) entryPoints[`${name}-${runtime}`] = source;
     }
@@ -43,7 +57,14 @@ if (process.argv[2] === "tests") {
   // Built aside and moved in place, so that a program that starts meanwhile finds the old or the new one whole.
   const stampedBefore = Date.now() / 1000;
   rmSync("dist.new", { recursive: true, force: true });
-  await build({ ...common, entryPoints, outdir: "dist.new", chunkNames: "chunks/[name]-[hash]", minifySyntax: true, minifyWhitespace: true });
+  await build({
+    ...common,
+    entryPoints,
+    outdir: "dist.new",
+    chunkNames: "chunks/[name]-[hash]",
+    minifySyntax: true,
+    minifyWhitespace: true,
+  });
   writeFileSync("dist.new/.built", "");
   // What changed while the build ran counts as newer than it.
   utimesSync("dist.new/.built", stampedBefore, stampedBefore);

@@ -18,14 +18,27 @@ const failures = [];
 const runners = {
   node: (files) => [process.execPath, ["--enable-source-maps", "--test", "--test-reporter=tap", ...files]],
   bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
-  deno: (files) => [".toolchain/deno/node_modules/.bin/deno", ["test", "--allow-all", "--no-check", "--no-config", "--no-lock", "--reporter=tap", ...files]],
+  deno: (files) => [
+    ".toolchain/deno/node_modules/.bin/deno",
+    ["test", "--allow-all", "--no-check", "--no-config", "--no-lock", "--reporter=tap", ...files],
+  ],
 };
 
 const number = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
 /** What a runner's output counts; each leaf test once. */
 function count(runtime, output) {
-  if (runtime === "node") return { passed: number(output, /^# pass (\d+)$/m), failed: number(output, /^# fail (\d+)$/m), skipped: number(output, /^# skipped (\d+)$/m) };
-  if (runtime === "bun") return { passed: number(output, /^ *(\d+) pass$/m), failed: number(output, /^ *(\d+) fail$/m), skipped: number(output, /^ *(\d+) skip$/m) };
+  if (runtime === "node")
+    return {
+      passed: number(output, /^# pass (\d+)$/m),
+      failed: number(output, /^# fail (\d+)$/m),
+      skipped: number(output, /^# skipped (\d+)$/m),
+    };
+  if (runtime === "bun")
+    return {
+      passed: number(output, /^ *(\d+) pass$/m),
+      failed: number(output, /^ *(\d+) fail$/m),
+      skipped: number(output, /^ *(\d+) skip$/m),
+    };
   let passed = 0;
   let failed = 0;
   let skipped = 0;
@@ -44,14 +57,20 @@ function run(title, runtime, files, env = {}) {
   if (files.length === 0) return;
   const started = Date.now();
   const [command, args] = runners[runtime](files);
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 28, env: { ...process.env, NO_COLOR: "1", ...env } });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    env: { ...process.env, NO_COLOR: "1", ...env },
+  });
   const output = `${stdout}\n${stderr}${error ? `\n${error.message}` : ""}`;
   const counted = count(runtime, output);
   if (status !== 0 && counted.failed === 0) counted.failed = 1;
   total.passed += counted.passed;
   total.failed += counted.failed;
   total.skipped += counted.skipped;
-  console.log(`${status === 0 ? "ok    " : "FAILED"} ${title}: ${counted.passed} passed, ${counted.failed} failed, ${counted.skipped} skipped (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  console.log(
+    `${status === 0 ? "ok    " : "FAILED"} ${title}: ${counted.passed} passed, ${counted.failed} failed, ${counted.skipped} skipped (${((Date.now() - started) / 1000).toFixed(1)} s)`,
+  );
   if (status !== 0) {
     mkdirSync(".build/logs", { recursive: true });
     const log = `.build/logs/${title.replace(/[^a-z0-9]+/gi, "-")}.log`;
@@ -84,7 +103,12 @@ if (built.status !== 0) {
     .sort();
   const of = (folder) => tests.filter((file) => file.startsWith(`.build/tests/${folder}/`));
   const whole = [...of("program"), ...of("interop")];
-  for (const runtime of runtimes) run(`unit, contract and runtime tests on ${runtime}`, runtime, tests.filter((file) => !whole.includes(file)));
+  for (const runtime of runtimes)
+    run(
+      `unit, contract and runtime tests on ${runtime}`,
+      runtime,
+      tests.filter((file) => !whole.includes(file)),
+    );
   for (const runtime of runtimes) run(`whole program on ${runtime}`, "node", of("program"), { CONSUL_RUNTIME: runtime });
   run("interop with real peers", "node", of("interop"));
 }

@@ -15,7 +15,12 @@ import { AgentError } from "../../core/types/errors.ts";
 import { AGENT, type AgentLife, CONFIG, LIFE, NODE_ID, PLUGINS, RUNTIME, STORAGE, type Token } from "./tokens.ts";
 
 /** Opens the stores, settles who the agent is, and assembles it; not started yet. */
-export async function compose(runtime: Runtime, config: AgentConfig, plugins: readonly AnyPlugin[], life: AgentLife): Promise<Agent> {
+export async function compose(
+  runtime: Runtime,
+  config: AgentConfig,
+  plugins: readonly AnyPlugin[],
+  life: AgentLife,
+): Promise<Agent> {
   if (runtime.openStorage === undefined) {
     throw new AgentError("config-invalid", { message: `The runtime "${runtime.name}" has no storage, not even in memory` });
   }

@@ -63,7 +63,10 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
     host.stdout(banner(config, agent.nodeId));
     logger.openGate();
     await agent.start();
-    if (config.pidFile !== "") await host.writeFile(config.pidFile, utf8(`${host.pid}\n`), 0o644).catch((error: unknown) => Promise.reject(new Error(`Could not open pid file: ${messageOf(error)}`)));
+    if (config.pidFile !== "")
+      await host
+        .writeFile(config.pidFile, utf8(`${host.pid}\n`), 0o644)
+        .catch((error: unknown) => Promise.reject(new Error(`Could not open pid file: ${messageOf(error)}`)));
   } catch (error) {
     return fail(error);
   }
@@ -82,7 +85,9 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   return code;
 }
 
-type Outcome = { readonly kind: "ended"; readonly code: number } | { readonly kind: "signal"; readonly signal: "SIGINT" | "SIGTERM" };
+type Outcome =
+  | { readonly kind: "ended"; readonly code: number }
+  | { readonly kind: "signal"; readonly signal: "SIGINT" | "SIGTERM" };
 
 async function finish(agent: Agent, outcome: Outcome, { runtime }: RunAgentOptions): Promise<number> {
   const { host } = runtime;
@@ -134,7 +139,10 @@ function banner(config: AgentConfig, nodeId: string): string {
     ["Node name", `'${config.nodeName}'`],
     ["Datacenter", `'${config.datacenter}' (Segment: '${config.server ? "<all>" : ""}')`],
     ["Server", `${config.server} (Bootstrap: ${config.bootstrap})`],
-    ["Client Addr", `[${clients}] (HTTP: ${port(config.httpAddrs, config.ports.http)}, HTTPS: ${port(config.httpsAddrs, config.ports.https)}, gRPC: ${config.ports.grpc}, DNS: ${port(config.dnsAddrs, config.ports.dns)})`],
+    [
+      "Client Addr",
+      `[${clients}] (HTTP: ${port(config.httpAddrs, config.ports.http)}, HTTPS: ${port(config.httpsAddrs, config.ports.https)}, gRPC: ${config.ports.grpc}, DNS: ${port(config.dnsAddrs, config.ports.dns)})`,
+    ],
     ["Cluster Addr", `${config.advertiseAddr} (LAN: ${config.ports.serfLan}, WAN: ${config.ports.serfWan})`],
     ["Encrypt", "Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false"],
   ];

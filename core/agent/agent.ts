@@ -129,10 +129,18 @@ export class Agent implements AgentApi {
       limits: { defaultWait: config.defaultQueryTime, maxWait: config.maxQueryTime },
       meta: (index) => this.#serverStore.meta(index),
     });
-    this.#serverStore = new ServerStore({ catalog: this.#catalog, raft: this.#raft, shared: this.#shared, leader: this.#leader, clock, config: () => this.#config });
+    this.#serverStore = new ServerStore({
+      catalog: this.#catalog,
+      raft: this.#raft,
+      shared: this.#shared,
+      leader: this.#leader,
+      clock,
+      config: () => this.#config,
+    });
     this.store = this.#serverStore;
 
-    const persisted = config.dataDir === undefined ? undefined : createPersisted({ files: storage.files, crypto, clock, logger: this.#logger });
+    const persisted =
+      config.dataDir === undefined ? undefined : createPersisted({ files: storage.files, crypto, clock, logger: this.#logger });
     this.#registrations = new Registrations({
       state: this.#localState,
       config: () => this.#config,
@@ -173,7 +181,14 @@ export class Agent implements AgentApi {
       write: (command) => this.store.write(command),
       now,
     });
-    this.#plugins = new PluginHost({ plugins: dependencies.plugins, runtime, agent: this, hooks: this.hooks, logger: this.#logger, sections: config.sections });
+    this.#plugins = new PluginHost({
+      plugins: dependencies.plugins,
+      runtime,
+      agent: this,
+      hooks: this.hooks,
+      logger: this.#logger,
+      sections: config.sections,
+    });
   }
 
   get config(): AgentConfig {
@@ -237,7 +252,14 @@ export class Agent implements AgentApi {
   }
 
   stats(): Readonly<Record<string, StringMap>> {
-    return agentStats({ config: this.#config, localState: this.#localState, raft: this.#raft, cluster: this.cluster, leading: this.#leader.leading, runtime: { os: this.#dependencies.runtime.host?.platform ?? "", version: this.#dependencies.runtime.name } });
+    return agentStats({
+      config: this.#config,
+      localState: this.#localState,
+      raft: this.#raft,
+      cluster: this.cluster,
+      leading: this.#leader.leading,
+      runtime: { os: this.#dependencies.runtime.host?.platform ?? "", version: this.#dependencies.runtime.name },
+    });
   }
 
   async #stop(): Promise<void> {
@@ -277,12 +299,23 @@ export class Agent implements AgentApi {
     if (member.status === "alive") this.hooks.notify("memberJoined", member);
     else if (member.status === "failed") this.hooks.notify("memberFailed", member);
     else if (member.status === "left") this.hooks.notify("memberLeft", member);
-    this.#leader.reconcileMember(member).catch((error: unknown) => this.#logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }));
+    this.#leader
+      .reconcileMember(member)
+      .catch((error: unknown) =>
+        this.#logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }),
+      );
   }
 
   #nodeInfo() {
     const { nodeName, advertiseAddr, datacenter, taggedAddresses, nodeMeta } = this.#config;
-    return { id: this.nodeId, node: nodeName, address: advertiseAddr, datacenter, taggedAddresses, meta: { "consul-network-segment": "", ...nodeMeta } };
+    return {
+      id: this.nodeId,
+      node: nodeName,
+      address: advertiseAddr,
+      datacenter,
+      taggedAddresses,
+      meta: { "consul-network-segment": "", ...nodeMeta },
+    };
   }
 
   #pause(delay: Millis): Promise<void> {

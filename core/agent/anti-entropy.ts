@@ -39,7 +39,11 @@ export interface AntiEntropyOptions {
   readonly node: () => NodeInfo;
   readonly clusterSize: () => number;
   /** What the catalog holds for this node. */
-  readonly remote: () => Promise<{ readonly node: NodeRecord | undefined; readonly services: readonly ServiceRecord[]; readonly checks: readonly CheckRecord[] }>;
+  readonly remote: () => Promise<{
+    readonly node: NodeRecord | undefined;
+    readonly services: readonly ServiceRecord[];
+    readonly checks: readonly CheckRecord[];
+  }>;
   readonly write: (command: Command) => Promise<CommandResult>;
   readonly now: () => number;
 }
@@ -106,7 +110,10 @@ export class AntiEntropy {
       } catch (error) {
         failed = true;
         const silent = error instanceof AgentError && error.code === "closed";
-        if (!silent) this.#options.logger.log("error", full ? "failed to sync remote state" : "failed to sync changes", { error: messageOf(error) });
+        if (!silent)
+          this.#options.logger.log("error", full ? "failed to sync remote state" : "failed to sync changes", {
+            error: messageOf(error),
+          });
       }
     }
     this.#running = false;
@@ -127,10 +134,12 @@ export class AntiEntropy {
     const remoteServices = new Map(remote.services.map((service) => [service.id, service]));
     for (const [id, { service }] of this.#state.services) {
       const theirs = remoteServices.get(id);
-      if (theirs !== undefined && service.enableTagOverride && !sameJson(theirs.tags, service.tags)) this.#state.adoptTags(id, theirs.tags);
+      if (theirs !== undefined && service.enableTagOverride && !sameJson(theirs.tags, service.tags))
+        this.#state.adoptTags(id, theirs.tags);
       this.#state.markService(id, theirs !== undefined && sameService(theirs, this.#state.services.get(id)?.service ?? service));
     }
-    for (const id of remoteServices.keys()) if (id !== "consul" && !this.#state.services.has(id)) this.#state.removedServices.add(id);
+    for (const id of remoteServices.keys())
+      if (id !== "consul" && !this.#state.services.has(id)) this.#state.removedServices.add(id);
     for (const id of this.#state.removedServices) if (!remoteServices.has(id)) this.#state.removedServices.delete(id);
 
     const remoteChecks = new Map(remote.checks.map((check) => [check.checkId, check]));
@@ -139,7 +148,8 @@ export class AntiEntropy {
       this.#state.markCheck(id, theirs !== undefined && sameCheck(theirs, entry, this.#state.deferredOutputs.has(id)));
     }
     for (const [id, check] of remoteChecks) {
-      if (id === "serfHealth") this.#options.logger.log("debug", "Skipping remote check since it is managed automatically", { check: id });
+      if (id === "serfHealth")
+        this.#options.logger.log("debug", "Skipping remote check since it is managed automatically", { check: id });
       else if (!this.#state.checks.has(id) && check.serviceId !== "consul") this.#state.removedChecks.add(id);
     }
     for (const id of this.#state.removedChecks) if (!remoteChecks.has(id)) this.#state.removedChecks.delete(id);
@@ -147,17 +157,30 @@ export class AntiEntropy {
 
   async #push(): Promise<void> {
     for (const id of [...this.#state.removedServices]) {
-      await this.#write({ kind: "deregister", node: this.#options.node().node, serviceId: id, checkId: undefined, now: this.#options.now() });
+      await this.#write({
+        kind: "deregister",
+        node: this.#options.node().node,
+        serviceId: id,
+        checkId: undefined,
+        now: this.#options.now(),
+      });
       this.#state.removedServices.delete(id);
       this.#options.logger.log("info", "Deregistered service", { service: id });
     }
     for (const id of [...this.#state.removedChecks]) {
-      await this.#write({ kind: "deregister", node: this.#options.node().node, serviceId: undefined, checkId: id, now: this.#options.now() });
+      await this.#write({
+        kind: "deregister",
+        node: this.#options.node().node,
+        serviceId: undefined,
+        checkId: id,
+        now: this.#options.now(),
+      });
       this.#state.removedChecks.delete(id);
       this.#options.logger.log("info", "Deregistered check", { check: id });
     }
     for (const [id, entry] of [...this.#state.services]) if (!entry.inSync) await this.#pushService(id, entry.service);
-    for (const [id, entry] of [...this.#state.checks]) if (!entry.inSync && this.#state.checks.get(id)?.inSync === false) await this.#pushCheck(id, entry);
+    for (const [id, entry] of [...this.#state.checks])
+      if (!entry.inSync && this.#state.checks.get(id)?.inSync === false) await this.#pushCheck(id, entry);
     if (this.#nodeInSync) return;
     await this.#register(undefined, []);
     this.#options.logger.log("info", "Synced node info");
@@ -169,7 +192,8 @@ export class AntiEntropy {
     await this.#register(service, checks);
     // Only what was sent is in sync: it may have changed meanwhile.
     if (this.#state.services.get(id)?.service === service) this.#state.markService(id, true);
-    for (const sent of checks) if (this.#state.checks.get(sent.check.checkId) === sent) this.#state.markCheck(sent.check.checkId, true);
+    for (const sent of checks)
+      if (this.#state.checks.get(sent.check.checkId) === sent) this.#state.markCheck(sent.check.checkId, true);
     this.#options.logger.log("info", "Synced service", { service: id });
   }
 
@@ -209,7 +233,10 @@ function scale(nodes: number): number {
 
 function sameNode(theirs: NodeRecord, ours: NodeInfo): boolean {
   return (
-    theirs.id === ours.id && theirs.address === ours.address && sameJson(theirs.taggedAddresses ?? {}, ours.taggedAddresses) && sameJson(theirs.meta ?? {}, ours.meta)
+    theirs.id === ours.id &&
+    theirs.address === ours.address &&
+    sameJson(theirs.taggedAddresses ?? {}, ours.taggedAddresses) &&
+    sameJson(theirs.meta ?? {}, ours.meta)
   );
 }
 

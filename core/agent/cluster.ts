@@ -43,7 +43,9 @@ export class Cluster implements ClusterApi {
     if (!sockets) return;
     const { streams, datagrams } = runtime;
     if (streams === undefined || datagrams === undefined) {
-      throw new AgentError("config-invalid", { message: `The runtime "${runtime.name}" has no sockets: start the agent without them (sockets: false)` });
+      throw new AgentError("config-invalid", {
+        message: `The runtime "${runtime.name}" has no sockets: start the agent without them (sockets: false)`,
+      });
     }
     this.#rpc = createRpcServer({
       streams,
@@ -51,17 +53,38 @@ export class Cluster implements ClusterApi {
       logger: logger.child("rpc"),
       at: { host: config.bindAddr, port: config.ports.server },
       handlers: this.#handlers(),
-      limits: { connectionsPerClientMax: config.limits.rpcMaxConnsPerClient, handshakeTimeout: config.limits.rpcHandshakeTimeout },
+      limits: {
+        connectionsPerClientMax: config.limits.rpcMaxConnsPerClient,
+        handshakeTimeout: config.limits.rpcHandshakeTimeout,
+      },
     });
     this.#serverPort = (await this.#rpc.start()).port;
     const ports = { server: this.#serverPort, serfLan: config.ports.serfLan, serfWan: config.ports.serfWan };
     if (config.ports.serfWan >= 0) {
-      this.#wan = this.#pool("wan", `${config.nodeName}.${config.datacenter}`, config.serfWanBind, config.ports.serfWan, config.advertiseAddrWan, config.gossipWan, serverTags(config, nodeId, "wan", ports));
+      this.#wan = this.#pool(
+        "wan",
+        `${config.nodeName}.${config.datacenter}`,
+        config.serfWanBind,
+        config.ports.serfWan,
+        config.advertiseAddrWan,
+        config.gossipWan,
+        serverTags(config, nodeId, "wan", ports),
+      );
       ports.serfWan = (await this.#wan.start()).port;
     }
-    this.#lan = this.#pool("lan", config.nodeName, config.serfLanBind, config.ports.serfLan, config.advertiseAddr, config.gossipLan, serverTags(config, nodeId, "lan", ports));
+    this.#lan = this.#pool(
+      "lan",
+      config.nodeName,
+      config.serfLanBind,
+      config.ports.serfLan,
+      config.advertiseAddr,
+      config.gossipLan,
+      serverTags(config, nodeId, "lan", ports),
+    );
     await this.#lan.start();
-    logger.log("info", "Adding LAN server", { server: `${config.nodeName} (Addr: tcp/${formatAddress(this.rpcAddress())}) (DC: ${config.datacenter})` });
+    logger.log("info", "Adding LAN server", {
+      server: `${config.nodeName} (Addr: tcp/${formatAddress(this.rpcAddress())}) (DC: ${config.datacenter})`,
+    });
   }
 
   /** Where other servers and clients reach this server's RPC. */
@@ -105,7 +128,9 @@ export class Cluster implements ClusterApi {
   }
 
   join(_addresses: readonly string[], _pool: "lan" | "wan"): Promise<number> {
-    return Promise.reject(new AgentError("not-supported", { message: "Joining other agents is not supported yet: this agent runs alone" }));
+    return Promise.reject(
+      new AgentError("not-supported", { message: "Joining other agents is not supported yet: this agent runs alone" }),
+    );
   }
 
   forceLeave(node: string, _prune: boolean): Promise<void> {
@@ -131,12 +156,29 @@ export class Cluster implements ClusterApi {
 
   #alone(pool: "lan" | "wan"): Member {
     const { config, nodeId } = this.#options;
-    const ports = { server: this.#serverPort, serfLan: Math.max(0, config.ports.serfLan), serfWan: Math.max(0, config.ports.serfWan) };
+    const ports = {
+      server: this.#serverPort,
+      serfLan: Math.max(0, config.ports.serfLan),
+      serfWan: Math.max(0, config.ports.serfWan),
+    };
     const name = pool === "lan" ? config.nodeName : `${config.nodeName}.${config.datacenter}`;
-    return lonelyMember(name, config.advertiseAddr, pool === "lan" ? ports.serfLan : ports.serfWan, serverTags(config, nodeId, pool, ports));
+    return lonelyMember(
+      name,
+      config.advertiseAddr,
+      pool === "lan" ? ports.serfLan : ports.serfWan,
+      serverTags(config, nodeId, pool, ports),
+    );
   }
 
-  #pool(kind: "lan" | "wan", name: string, bind: string, port: number, advertise: string, gossip: GossipConfig, tags: Readonly<Record<string, string>>): Pool {
+  #pool(
+    kind: "lan" | "wan",
+    name: string,
+    bind: string,
+    port: number,
+    advertise: string,
+    gossip: GossipConfig,
+    tags: Readonly<Record<string, string>>,
+  ): Pool {
     const { runtime, logger } = this.#options;
     const { datagrams, streams } = runtime;
     assert(datagrams !== undefined && streams !== undefined, "a pool is made only where there are sockets");

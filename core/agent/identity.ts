@@ -18,13 +18,19 @@ export async function nodeIdentity(config: AgentConfig, files: FileStore, crypto
   const kept = await files.get("node-id");
   if (config.nodeId !== "") {
     const id = config.nodeId.toLowerCase();
-    if (!uuidForm.test(id)) throw new AgentError("config-invalid", { message: `failed to setup node ID: specified NodeID is invalid: ${whyNoUuid(id)}` });
+    if (!uuidForm.test(id))
+      throw new AgentError("config-invalid", {
+        message: `failed to setup node ID: specified NodeID is invalid: ${whyNoUuid(id)}`,
+      });
     await files.put("node-id", utf8(id));
     return id;
   }
   const id = kept === undefined ? undefined : strictText(kept)?.trim().toLowerCase();
   if (id !== undefined) {
-    if (!uuidForm.test(id)) throw new AgentError("config-invalid", { message: `failed to setup node ID: persisted NodeID is invalid: ${whyNoUuid(id)}. Mend or remove the file node-id in the data directory` });
+    if (!uuidForm.test(id))
+      throw new AgentError("config-invalid", {
+        message: `failed to setup node ID: persisted NodeID is invalid: ${whyNoUuid(id)}. Mend or remove the file node-id in the data directory`,
+      });
     return id;
   }
   const made = uuid(crypto);
@@ -67,5 +73,17 @@ export function serverTags(config: AgentConfig, nodeId: string, pool: "lan" | "w
 
 /** This agent as a member where no gossip runs (embedded without sockets). */
 export function lonelyMember(name: string, address: string, port: number, tags: StringMap): Member {
-  return { name, address, port, tags, status: "alive", protocolMin: 1, protocolMax: 5, protocolCur: 2, delegateMin: 2, delegateMax: 5, delegateCur: 4 };
+  return {
+    name,
+    address,
+    port,
+    tags,
+    status: "alive",
+    protocolMin: 1,
+    protocolMax: 5,
+    protocolCur: 2,
+    delegateMin: 2,
+    delegateMax: 5,
+    delegateCur: 4,
+  };
 }

@@ -143,9 +143,22 @@ export class Leader {
     const node = known?.node.node === member.name ? known : undefined;
     const service = consulService(member);
     const check = serfHealth("passing");
-    const current = catalog.evaluate({ kind: "nodeChecks", node: member.name }).answer.find((entry) => entry.checkId === "serfHealth");
-    const registered = service === undefined || node?.services.some((entry) => entry.id === "consul" && entry.port === service.port && entry.meta?.["version"] === service.meta?.["version"]);
-    if (node !== undefined && node.node.address === member.address && node.node.id === member.tags["id"] && registered === true && current?.status === "passing") return;
+    const current = catalog
+      .evaluate({ kind: "nodeChecks", node: member.name })
+      .answer.find((entry) => entry.checkId === "serfHealth");
+    const registered =
+      service === undefined ||
+      node?.services.some(
+        (entry) => entry.id === "consul" && entry.port === service.port && entry.meta?.["version"] === service.meta?.["version"],
+      );
+    if (
+      node !== undefined &&
+      node.node.address === member.address &&
+      node.node.id === member.tags["id"] &&
+      registered === true &&
+      current?.status === "passing"
+    )
+      return;
     logger.log("info", "member joined, marking health alive", { member: member.name });
     await this.#register(member, node?.node, service, check);
   }
@@ -153,7 +166,9 @@ export class Leader {
   async #markFailed(member: Member): Promise<void> {
     const known = this.#options.catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
     if (known?.node.node !== member.name) return;
-    const current = this.#options.catalog.evaluate({ kind: "nodeChecks", node: member.name }).answer.find((entry) => entry.checkId === "serfHealth");
+    const current = this.#options.catalog
+      .evaluate({ kind: "nodeChecks", node: member.name })
+      .answer.find((entry) => entry.checkId === "serfHealth");
     if (current?.status === "critical") return;
     this.#options.logger.log("info", "member failed, marking health critical", { member: member.name });
     await this.#register(member, known.node, undefined, serfHealth("critical"));
@@ -167,10 +182,21 @@ export class Leader {
     const known = this.#options.catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
     if (known?.node.node !== member.name) return;
     this.#options.logger.log("info", "deregistering member", { member: member.name, reason: "left" });
-    await this.#options.write({ kind: "deregister", node: member.name, serviceId: undefined, checkId: undefined, now: this.#options.now() });
+    await this.#options.write({
+      kind: "deregister",
+      node: member.name,
+      serviceId: undefined,
+      checkId: undefined,
+      now: this.#options.now(),
+    });
   }
 
-  async #register(member: Member, node: NodeRecord | undefined, service: ServiceFields | undefined, check: CheckFields): Promise<void> {
+  async #register(
+    member: Member,
+    node: NodeRecord | undefined,
+    service: ServiceFields | undefined,
+    check: CheckFields,
+  ): Promise<void> {
     const result = await this.#options.write({
       kind: "register",
       node: member.name,
@@ -184,7 +210,8 @@ export class Leader {
       checks: [check],
       now: this.#options.now(),
     });
-    if (result.kind === "rejected") this.#options.logger.log("error", "failed to register member", { member: member.name, error: result.message });
+    if (result.kind === "rejected")
+      this.#options.logger.log("error", "failed to register member", { member: member.name, error: result.message });
   }
 
   #armReconcile(): void {
@@ -212,7 +239,9 @@ export class Leader {
       if (due === undefined || !this.#leading) return;
       this.#options
         .write({ kind: "tombstonesReap", index: due.index })
-        .catch((error: unknown) => this.#options.logger.log("error", "failed to reap tombstones", { index: due.index, error: messageOf(error) }));
+        .catch((error: unknown) =>
+          this.#options.logger.log("error", "failed to reap tombstones", { index: due.index, error: messageOf(error) }),
+        );
       this.#armTombstones();
     });
   }

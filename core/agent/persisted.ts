@@ -37,12 +37,16 @@ export function createPersisted(options: PersistedOptions): Persisted {
   const { files, crypto, clock, logger } = options;
   const nameOf = (folder: string, id: string): string => `${folder}/${toHex(crypto.md5(utf8(id)))}`;
 
-  async function readAll<Item>(folder: string, pick: (content: Record<string, unknown>) => Item | undefined): Promise<readonly Item[]> {
+  async function readAll<Item>(
+    folder: string,
+    pick: (content: Record<string, unknown>) => Item | undefined,
+  ): Promise<readonly Item[]> {
     const items: Item[] = [];
     for (const name of await files.list(`${folder}/`)) {
       if (!/^[0-9a-f]{32}$/.test(name.slice(folder.length + 1))) continue;
       const item = parse(await files.get(name), pick);
-      if (item === undefined) logger.log("error", "Failed decoding a persisted registration; it is left where it is and not loaded", { file: name });
+      if (item === undefined)
+        logger.log("error", "Failed decoding a persisted registration; it is left where it is and not loaded", { file: name });
       else items.push(item);
     }
     return items;
@@ -55,7 +59,8 @@ export function createPersisted(options: PersistedOptions): Persisted {
       // Checks are kept one by one beside it.
       put(nameOf("services", id), { Token: definition.token, Service: { ...definition, id, checks: [] }, Source: "remote" }),
     forgetService: (id) => files.delete(nameOf("services", id)),
-    saveCheck: (definition) => put(nameOf("checks", definition.id), { Check: definition, Token: definition.token, Source: "remote" }),
+    saveCheck: (definition) =>
+      put(nameOf("checks", definition.id), { Check: definition, Token: definition.token, Source: "remote" }),
     async forgetCheck(id) {
       await files.delete(nameOf("checks", id));
       await files.delete(nameOf("checks/state", id));
@@ -81,7 +86,10 @@ export function createPersisted(options: PersistedOptions): Persisted {
   }
 }
 
-function parse<Item>(bytes: Uint8Array | undefined, pick: (content: Record<string, unknown>) => Item | undefined): Item | undefined {
+function parse<Item>(
+  bytes: Uint8Array | undefined,
+  pick: (content: Record<string, unknown>) => Item | undefined,
+): Item | undefined {
   const json = bytes === undefined ? undefined : strictText(bytes);
   if (json === undefined) return undefined;
   try {

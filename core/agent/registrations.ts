@@ -24,7 +24,8 @@ import type { Persisted } from "./persisted.ts";
 const nodeMaintenanceId = "_node_maintenance";
 const serviceMaintenanceId = (serviceId: string): string => `_service_maintenance:${serviceId}`;
 const nodeMaintenanceReason = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.";
-const serviceMaintenanceReason = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message.";
+const serviceMaintenanceReason =
+  "Maintenance mode is enabled for this service, but no reason was provided. This is a default message.";
 const invalidDnsName = /[^a-zA-Z0-9-]/;
 
 export interface RegistrationsOptions {
@@ -67,14 +68,22 @@ export class Registrations implements LocalApi {
     this.#runner = runner;
   }
 
-  async registerService(given: ServiceDefinition, from: "remote" | "file", options: { readonly replaceExistingChecks?: boolean } = {}): Promise<void> {
+  async registerService(
+    given: ServiceDefinition,
+    from: "remote" | "file",
+    options: { readonly replaceExistingChecks?: boolean } = {},
+  ): Promise<void> {
     const definition = this.#options.hooks.filter("registerService", given);
     const fields = serviceFields(definition);
     this.#refuseUnsupported(definition);
     const checks = serviceCheckDefinitions(definition, fields);
     for (const check of checks) this.#allowCheck(check, from);
     if (invalidDnsName.test(fields.service)) {
-      this.#options.logger.log("warn", "Service name will not be discoverable via DNS due to invalid characters. Valid characters include all alpha-numerics and dashes.", { service: fields.service });
+      this.#options.logger.log(
+        "warn",
+        "Service name will not be discoverable via DNS due to invalid characters. Valid characters include all alpha-numerics and dashes.",
+        { service: fields.service },
+      );
     }
     const before: Snapshot = new Map(this.#state.checks);
     if (options.replaceExistingChecks === true) {
@@ -123,13 +132,21 @@ export class Registrations implements LocalApi {
     const entry = this.#state.services.get(id);
     if (entry === undefined) return false;
     const notes = reason === "" ? serviceMaintenanceReason : reason;
-    await this.#setMaintenance(enable, { ...maintenanceCheck, checkId: serviceMaintenanceId(id), name: "Service Maintenance Mode", notes, serviceId: id }, entry.token);
+    await this.#setMaintenance(
+      enable,
+      { ...maintenanceCheck, checkId: serviceMaintenanceId(id), name: "Service Maintenance Mode", notes, serviceId: id },
+      entry.token,
+    );
     return true;
   }
 
   async setNodeMaintenance(enable: boolean, reason: string): Promise<void> {
     const notes = reason === "" ? nodeMaintenanceReason : reason;
-    await this.#setMaintenance(enable, { ...maintenanceCheck, checkId: nodeMaintenanceId, name: "Node Maintenance Mode", notes, serviceId: "" }, "");
+    await this.#setMaintenance(
+      enable,
+      { ...maintenanceCheck, checkId: nodeMaintenanceId, name: "Node Maintenance Mode", notes, serviceId: "" },
+      "",
+    );
   }
 
   /** A result of a running check. Output alone waits up to 1.5 times check_update_interval before the catalog hears of it. */
@@ -160,7 +177,10 @@ export class Registrations implements LocalApi {
 
   /** `deregister_critical_service_after` ran out for a check of this service. */
   async onReap(serviceId: string, checkId: string): Promise<void> {
-    this.#options.logger.log("info", "Check for service has been critical for too long; deregistering service", { service: serviceId, check: checkId });
+    this.#options.logger.log("info", "Check for service has been critical for too long; deregistering service", {
+      service: serviceId,
+      check: checkId,
+    });
     await this.deregisterService(serviceId);
   }
 
@@ -168,10 +188,14 @@ export class Registrations implements LocalApi {
   async loadAll(before: Snapshot = new Map()): Promise<void> {
     const config = this.#options.config();
     for (const definition of config.services) {
-      await this.#load("service", definition.id === "" ? definition.name : definition.id, () => this.registerService(definition, "file"));
+      await this.#load("service", definition.id === "" ? definition.name : definition.id, () =>
+        this.registerService(definition, "file"),
+      );
     }
     for (const definition of config.checks) {
-      await this.#load("check", definition.id === "" ? definition.name : definition.id, () => this.registerCheck(definition, "file"));
+      await this.#load("check", definition.id === "" ? definition.name : definition.id, () =>
+        this.registerCheck(definition, "file"),
+      );
     }
     await this.#loadPersisted();
     for (const [id, { check }] of before) {
@@ -190,7 +214,8 @@ export class Registrations implements LocalApi {
     await this.loadAll(before);
     for (const [id, entry] of before) {
       if (entry.check.type !== "maintenance" || this.#state.checks.has(id)) continue;
-      if (entry.check.serviceId === "" || this.#state.services.has(entry.check.serviceId)) this.#state.setCheck(entry.check, entry.token);
+      if (entry.check.serviceId === "" || this.#state.services.has(entry.check.serviceId))
+        this.#state.setCheck(entry.check, entry.token);
     }
   }
 
@@ -218,7 +243,10 @@ export class Registrations implements LocalApi {
       else this.#state.setService(serviceFields(definition), definition.token);
     }
     for (const definition of await persisted.checks()) {
-      if (this.#state.checks.has(definition.id) || (definition.serviceId !== "" && !this.#state.services.has(definition.serviceId))) {
+      if (
+        this.#state.checks.has(definition.id) ||
+        (definition.serviceId !== "" && !this.#state.services.has(definition.serviceId))
+      ) {
         await persisted.forgetCheck(definition.id);
         continue;
       }
@@ -259,16 +287,23 @@ export class Registrations implements LocalApi {
     if (definition.args.length === 0) return;
     const { enableScriptChecks, enableLocalScriptChecks } = this.#options.config();
     if (from === "file" && !enableLocalScriptChecks && !enableScriptChecks) {
-      throw new AgentError("rejected", { message: "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true" });
+      throw new AgentError("rejected", {
+        message:
+          "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
+      });
     }
     if (from !== "file" && !enableScriptChecks) {
-      throw new AgentError("rejected", { message: "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true" });
+      throw new AgentError("rejected", {
+        message: "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+      });
     }
   }
 
   #refuseUnsupported(definition: ServiceDefinition): void {
     if (definition.sidecar === undefined) return;
-    throw new AgentError("not-supported", { message: "connect.sidecar_service is not supported yet: register the proxy as a service of its own" });
+    throw new AgentError("not-supported", {
+      message: "connect.sidecar_service is not supported yet: register the proxy as a service of its own",
+    });
   }
 
   async #setMaintenance(enable: boolean, check: CheckFields, token: string): Promise<void> {
@@ -276,12 +311,25 @@ export class Registrations implements LocalApi {
     if (enable === known) return;
     if (enable) {
       this.#state.setCheck(check, token);
-      this.#options.logger.log("info", check.serviceId === "" ? "Node entered maintenance mode" : "Service entered maintenance mode", check.serviceId === "" ? {} : { service: check.serviceId });
+      this.#options.logger.log(
+        "info",
+        check.serviceId === "" ? "Node entered maintenance mode" : "Service entered maintenance mode",
+        check.serviceId === "" ? {} : { service: check.serviceId },
+      );
     } else await this.deregisterCheck(check.checkId);
   }
 }
 
-const maintenanceCheck: CheckFields = { checkId: "", name: "", status: "critical", notes: "", output: "", serviceId: "", type: "maintenance", definition: {} };
+const maintenanceCheck: CheckFields = {
+  checkId: "",
+  name: "",
+  status: "critical",
+  notes: "",
+  output: "",
+  serviceId: "",
+  type: "maintenance",
+  definition: {},
+};
 
 /** The kind of a check as its Type field names it; the order decides where several triggers are given. */
 function checkType(definition: CheckDefinition): string {

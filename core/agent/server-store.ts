@@ -48,20 +48,29 @@ export class ServerStore implements StoreApi {
     return { index, knownLeader: raft.state().leader !== undefined, lastContact: Math.floor(raft.lastContact()) };
   }
 
-  async read<Kind extends QueryKind>(query: QueryOf<Kind>, options: ReadOptions): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
+  async read<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    options: ReadOptions,
+  ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
     this.#requireLocal(options.datacenter);
     await this.#consistent(options.consistency);
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
     return { meta: this.meta(index), answer };
   }
 
-  readNow<Kind extends QueryKind>(query: QueryOf<Kind>, consistency: Consistency): { meta: ReadMeta; answer: Answers[Kind] } | undefined {
+  readNow<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    consistency: Consistency,
+  ): { meta: ReadMeta; answer: Answers[Kind] } | undefined {
     if (!this.#mayAnswerNow(consistency)) return undefined;
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
     return { meta: this.meta(index), answer };
   }
 
-  async readShared<Kind extends QueryKind, Rendered extends object>(request: SharedRead<Kind, Rendered>, blocking?: Blocking): Promise<Shared<Rendered>> {
+  async readShared<Kind extends QueryKind, Rendered extends object>(
+    request: SharedRead<Kind, Rendered>,
+    blocking?: Blocking,
+  ): Promise<Shared<Rendered>> {
     this.#requireLocal(request.options.datacenter);
     await this.#consistent(request.options.consistency);
     return this.#options.shared.read(request, blocking);

@@ -92,6 +92,10 @@ export class SessionTimers {
     if (deadline.attempts >= destroyAttemptsMax) this.#deadlines.delete(id);
     else deadline.at = now + destroyBackoff * 2 ** (deadline.attempts - 1);
     this.#options.logger.log("debug", "Session TTL expired", { session: id });
-    this.#options.destroy(id).catch((error: unknown) => this.#options.logger.log("error", "Session destroy failed", { session: id, error: messageOf(error) }));
+    this.#options
+      .destroy(id)
+      .catch((error: unknown) =>
+        this.#options.logger.log("error", "Session destroy failed", { session: id, error: messageOf(error) }),
+      );
   }
 }

@@ -53,17 +53,26 @@ export interface ReadMeta {
 
 export interface StoreApi {
   /** One evaluation. Rejects with `no-leader`, `no-datacenter`, or `rejected` with Consul's text (a broken filter). */
-  read<Kind extends QueryKind>(query: QueryOf<Kind>, options: ReadOptions): Promise<{ readonly meta: ReadMeta; readonly answer: Answers[Kind] }>;
+  read<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    options: ReadOptions,
+  ): Promise<{ readonly meta: ReadMeta; readonly answer: Answers[Kind] }>;
 
   /** The same at once, where this agent may answer by itself (a leader with its lease, or `stale` on a server). Undefined: use `read`. */
-  readNow<Kind extends QueryKind>(query: QueryOf<Kind>, consistency: Consistency): { readonly meta: ReadMeta; readonly answer: Answers[Kind] } | undefined;
+  readNow<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    consistency: Consistency,
+  ): { readonly meta: ReadMeta; readonly answer: Answers[Kind] } | undefined;
 
   /**
    * A read whose rendering is shared: all callers with the same `key` get the same `Rendered`, made once per change.
    * `key` must say everything that `query` and `render` depend on. Blocks as `blocking` says; all waiters of one key
    * cost one evaluation per change, and an idle waiter costs a few hundred bytes.
    */
-  readShared<Kind extends QueryKind, Rendered extends object>(request: SharedRead<Kind, Rendered>, blocking?: Blocking): Promise<Shared<Rendered>>;
+  readShared<Kind extends QueryKind, Rendered extends object>(
+    request: SharedRead<Kind, Rendered>,
+    blocking?: Blocking,
+  ): Promise<Shared<Rendered>>;
 
   /**
    * What an earlier `readShared` with this key left, if it is still fresh and this agent may answer by itself.
@@ -113,7 +122,11 @@ export interface LocalApi {
   readonly version: number;
 
   /** Rejects with `bad-request` or `rejected` and Consul's text. */
-  registerService(definition: ServiceDefinition, from: "remote" | "file", options?: { readonly replaceExistingChecks?: boolean }): Promise<void>;
+  registerService(
+    definition: ServiceDefinition,
+    from: "remote" | "file",
+    options?: { readonly replaceExistingChecks?: boolean },
+  ): Promise<void>;
   deregisterService(id: string): Promise<void>;
   registerCheck(definition: CheckDefinition, from: "remote" | "file"): Promise<void>;
   deregisterCheck(id: string): Promise<void>;

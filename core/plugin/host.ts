@@ -118,13 +118,17 @@ function inOrder(plugins: readonly AnyPlugin[]): readonly AnyPlugin[] {
   const visit = (plugin: AnyPlugin, path: readonly string[]): void => {
     if (state.get(plugin.name) === "done") return;
     if (state.get(plugin.name) === "visiting") {
-      throw new AgentError("config-invalid", { message: `Plugins wait for one another: ${[...path, plugin.name].join(" after ")}` });
+      throw new AgentError("config-invalid", {
+        message: `Plugins wait for one another: ${[...path, plugin.name].join(" after ")}`,
+      });
     }
     state.set(plugin.name, "visiting");
     for (const name of plugin.after ?? []) {
       const before = byName.get(name);
       if (before === undefined) {
-        throw new AgentError("config-invalid", { message: `Plugin "${plugin.name}" must start after "${name}", which is not among the plugins` });
+        throw new AgentError("config-invalid", {
+          message: `Plugin "${plugin.name}" must start after "${name}", which is not among the plugins`,
+        });
       }
       visit(before, [...path, plugin.name]);
     }

@@ -12,7 +12,12 @@ export interface Host {
   readonly pid: number;
   hostname(): string;
   /** Addresses of the machine's interfaces. */
-  interfaces(): readonly { readonly name: string; readonly address: string; readonly family: 4 | 6; readonly internal: boolean }[];
+  interfaces(): readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly family: 4 | 6;
+    readonly internal: boolean;
+  }[];
   /** Open file descriptors allowed; undefined when unlimited or unknown. */
   fileDescriptorsMax(): number | undefined;
   memory(): { readonly residentBytes: number; readonly heapUsedBytes: number; readonly heapTotalBytes: number };

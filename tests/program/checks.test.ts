@@ -61,7 +61,7 @@ describe("checks of a service defined in a file", () => {
       service {
         name = "port"
         check { id = "port-tcp", tcp = "127.0.0.1:${port}", interval = "1s" }
-      }`.replace("service {\n        name = \"web\"", "service {\n        name = \"web\""),
+      }`.replace('service {\n        name = "web"', 'service {\n        name = "web"'),
     );
     agent = await RunningAgent.start({ args: ["-dev", "-node=n1", `-config-dir=${folder}`, "-enable-local-script-checks"] });
   });
@@ -127,8 +127,15 @@ describe("checks of a service defined in a file", () => {
   });
 
   it("a script check from the API is refused unless enabled for the API too", async () => {
-    const { status, body } = await agent.request("PUT", "/v1/agent/check/register", JSON.stringify({ Name: "x", Args: ["/bin/true"], Interval: "1s" }));
+    const { status, body } = await agent.request(
+      "PUT",
+      "/v1/agent/check/register",
+      JSON.stringify({ Name: "x", Args: ["/bin/true"], Interval: "1s" }),
+    );
     assert.equal(status, 500);
-    assert.equal(body, "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true");
+    assert.equal(
+      body,
+      "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+    );
   });
 });

@@ -29,10 +29,12 @@ describe("the HTTP API of a running agent", () => {
   });
 
   it("a lock has one holder, and a destroyed session frees it behind its lock-delay", async () => {
-    const create = async (body: string): Promise<string> => JSON.parse((await agent.request("PUT", "/v1/session/create", body)).body).ID;
+    const create = async (body: string): Promise<string> =>
+      JSON.parse((await agent.request("PUT", "/v1/session/create", body)).body).ID;
     const holder = await create('{"LockDelay":"0s","Name":"a"}');
     const other = await create('{"LockDelay":"0s","Name":"b"}');
-    const acquire = async (session: string): Promise<string> => (await agent.request("PUT", `/v1/kv/lead?acquire=${session}`, session)).body.trim();
+    const acquire = async (session: string): Promise<string> =>
+      (await agent.request("PUT", `/v1/kv/lead?acquire=${session}`, session)).body.trim();
     assert.equal(await acquire(holder), "true");
     assert.equal(await acquire(other), "false");
     await agent.request("PUT", `/v1/session/destroy/${holder}`);
@@ -63,7 +65,13 @@ describe("the HTTP API of a running agent", () => {
   });
 
   it("bytes that are no HTTP are answered or dropped, and the agent goes on", async () => {
-    for (const garbage of ["\0\0\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "POST /v1/kv/x HTTP/1.1\r\nContent-Length: -5\r\n\r\n", `GET /${"a".repeat(70_000)} HTTP/1.1\r\n\r\n`, "PUT /v1/kv/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]) {
+    for (const garbage of [
+      "\0\0\0\0\r\n\r\n",
+      "GET / HTTP/9.9\r\n\r\n",
+      "POST /v1/kv/x HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+      `GET /${"a".repeat(70_000)} HTTP/1.1\r\n\r\n`,
+      "PUT /v1/kv/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ]) {
       await new Promise<void>((resolve) => {
         const socket = connect(agent.ports.http, "127.0.0.1", () => socket.end(garbage));
         socket.on("error", () => undefined);

@@ -21,7 +21,8 @@ describe("consul agent -server -bootstrap -data-dir", () => {
   };
 
   it("a write that was acknowledged survives kill -9", async () => {
-    for (let at = 0; at < 50; at++) assert.equal((await agent.request("PUT", `/v1/kv/kept/${at}`, `value ${at}`)).body.trim(), "true");
+    for (let at = 0; at < 50; at++)
+      assert.equal((await agent.request("PUT", `/v1/kv/kept/${at}`, `value ${at}`)).body.trim(), "true");
     agent.signal("SIGKILL");
     await agent.ended();
     await restart();
@@ -30,9 +31,14 @@ describe("consul agent -server -bootstrap -data-dir", () => {
   });
 
   it("the node keeps its ID, and what was registered through the API is there again", async () => {
-    const id = async (): Promise<unknown> => ((await agent.json("/v1/agent/self")) as { Config: { NodeID: string } }).Config.NodeID;
+    const id = async (): Promise<unknown> =>
+      ((await agent.json("/v1/agent/self")) as { Config: { NodeID: string } }).Config.NodeID;
     const first = await id();
-    await agent.request("PUT", "/v1/agent/service/register", JSON.stringify({ Name: "kept", Port: 1, Check: { TTL: "1h", Status: "passing" } }));
+    await agent.request(
+      "PUT",
+      "/v1/agent/service/register",
+      JSON.stringify({ Name: "kept", Port: 1, Check: { TTL: "1h", Status: "passing" } }),
+    );
     agent.signal("SIGTERM");
     await agent.ended();
     await restart();
@@ -51,7 +57,10 @@ describe("consul agent -server -bootstrap -data-dir", () => {
     await assert.rejects(RunningAgent.start({ args: serverArgs(folder) }), /ended with code 1/);
   });
 
-  for (const [signal, word] of [["SIGTERM", "terminated"], ["SIGINT", "interrupt"]] as const) {
+  for (const [signal, word] of [
+    ["SIGTERM", "terminated"],
+    ["SIGINT", "interrupt"],
+  ] as const) {
     it(`${signal} stops a server without leaving, with code 1`, async () => {
       agent.signal(signal);
       assert.deepEqual(await agent.ended(), { code: 1, signal: null });

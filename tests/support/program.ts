@@ -35,7 +35,11 @@ export interface Response {
 }
 
 /** Runs a command to its end. */
-export function run(command: string, args: readonly string[], options: { readonly stdin?: string; readonly env?: Record<string, string>; readonly cwd?: string } = {}): Promise<Finished> {
+export function run(
+  command: string,
+  args: readonly string[],
+  options: { readonly stdin?: string; readonly env?: Record<string, string>; readonly cwd?: string } = {},
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: options.cwd ?? tmpdir(), env: { ...process.env, ...options.env } });
     let stdout = "";
@@ -113,8 +117,18 @@ export class RunningAgent {
   static async start(options: StartOptions = {}): Promise<RunningAgent> {
     const [http, dns, server, serfLan, serfWan] = (await freePorts(5)) as [number, number, number, number, number];
     const ports = options.ports ?? { http, dns, server, serfLan, serfWan };
-    const flags = [`-http-port=${ports.http}`, `-dns-port=${ports.dns}`, `-server-port=${ports.server}`, `-serf-lan-port=${ports.serfLan}`, `-serf-wan-port=${ports.serfWan}`];
-    const child = spawn(options.command ?? consulPath, ["agent", ...(options.args ?? ["-dev"]), ...flags], { cwd: tmpdir(), env: { ...process.env, ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
+    const flags = [
+      `-http-port=${ports.http}`,
+      `-dns-port=${ports.dns}`,
+      `-server-port=${ports.server}`,
+      `-serf-lan-port=${ports.serfLan}`,
+      `-serf-wan-port=${ports.serfWan}`,
+    ];
+    const child = spawn(options.command ?? consulPath, ["agent", ...(options.args ?? ["-dev"]), ...flags], {
+      cwd: tmpdir(),
+      env: { ...process.env, ...options.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const agent = new RunningAgent(child, ports);
     process.once("exit", () => child.kill("SIGKILL"));
     await Promise.race([
@@ -154,7 +168,10 @@ export class RunningAgent {
   }
 
   consul(args: readonly string[], stdin?: string): Promise<Finished> {
-    return run(consulPath, args, { ...(stdin === undefined ? {} : { stdin }), env: { CONSUL_HTTP_ADDR: `127.0.0.1:${this.ports.http}` } });
+    return run(consulPath, args, {
+      ...(stdin === undefined ? {} : { stdin }),
+      env: { CONSUL_HTTP_ADDR: `127.0.0.1:${this.ports.http}` },
+    });
   }
 
   request(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
@@ -172,14 +189,30 @@ export class RunningAgent {
   }
 }
 
-export function request(port: number, method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
+export function request(
+  port: number,
+  method: string,
+  path: string,
+  body?: string,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   return new Promise((resolve, reject) => {
-    const sent = http.request({ host: "127.0.0.1", port, method, path, headers: { ...headers, ...(body === undefined ? {} : { "content-length": Buffer.byteLength(body) }) }, agent: false }, (answer) => {
-      let text = "";
-      answer.on("data", (chunk) => (text += chunk));
-      answer.on("end", () => resolve({ status: answer.statusCode as number, headers: answer.headers, body: text }));
-      answer.on("error", reject);
-    });
+    const sent = http.request(
+      {
+        host: "127.0.0.1",
+        port,
+        method,
+        path,
+        headers: { ...headers, ...(body === undefined ? {} : { "content-length": Buffer.byteLength(body) }) },
+        agent: false,
+      },
+      (answer) => {
+        let text = "";
+        answer.on("data", (chunk) => (text += chunk));
+        answer.on("end", () => resolve({ status: answer.statusCode as number, headers: answer.headers, body: text }));
+        answer.on("error", reject);
+      },
+    );
     sent.on("error", reject);
     sent.end(body);
   });

@@ -30,6 +30,10 @@ describe("bytes", () => {
   });
 
   it("comparison orders as Buffer.compare does", () => {
-    fc.assert(fc.property(fc.uint8Array(), fc.uint8Array(), (left, right) => assert.equal(Math.sign(compareBytes(left, right)), Buffer.compare(left, right))));
+    fc.assert(
+      fc.property(fc.uint8Array(), fc.uint8Array(), (left, right) =>
+        assert.equal(Math.sign(compareBytes(left, right)), Buffer.compare(left, right)),
+      ),
+    );
   });
 });
