@@ -1,0 +1,59 @@
+import type { DirectResponse } from "../../core/ports/http.ts";
+import type { Bytes } from "../../core/types/bytes.ts";
+import { assert } from "../../core/types/errors.ts";
+import { isBodiless, reasonOf } from "../shared/http-status.ts";
+
+/** Up to this, head and body are copied into one piece: one write costs less than two. */
+const onePieceBytesMax = 16_384;
+
+/** The pieces of an answer as they go on the wire: one, or head and body. In Go's order: own headers, Date, Content-Length. */
+export function encodeResponse(
+  response: DirectResponse,
+  options: { readonly head: boolean; readonly close: boolean },
+): readonly Bytes[] {
+  const bodiless = isBodiless(response.status);
+  let head = statusLine(response.status);
+  const { headers, body } = response;
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const value = headers[at + 1] as string;
+    assert(isHeaderValue(value), "a header's value has no line break in it");
+    head += `${headers[at]}: ${value}\r\n`;
+  }
+  head += dateLine();
+  if (!bodiless) head += `Content-Length: ${body.length}\r\n`;
+  head += options.close ? "Connection: close\r\n\r\n" : "\r\n";
+  const sent = options.head || bodiless ? 0 : body.length;
+  if (sent > onePieceBytesMax) return [Buffer.from(head, "latin1"), body];
+  const whole = Buffer.allocUnsafe(head.length + sent);
+  whole.write(head, 0, "latin1");
+  if (sent > 0) whole.set(body, head.length);
+  return [whole];
+}
+
+const ok = "HTTP/1.1 200 OK\r\n";
+
+function statusLine(status: number): string {
+  return status === 200 ? ok : `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`;
+}
+
+/** A value a peer could fill would otherwise let it write headers, or a whole response, of its own. */
+function isHeaderValue(value: string): boolean {
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at);
+    if (code < 32 ? code !== 9 : code === 127 || code > 255) return false;
+  }
+  return true;
+}
+
+let dateSecond = -1;
+let date = "";
+
+/** The Date header changes once in a second; so does this. */
+function dateLine(): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
+  }
+  return date;
+}

@@ -1,0 +1,100 @@
+import type { ChildProcess } from "node:child_process";
+import type { Clock } from "../../core/ports/clock.ts";
+import type { Command, CommandResult, ProcessRunner } from "../../core/ports/process-runner.ts";
+import type { Cancel } from "../../core/types/cancel.ts";
+import type { Bytes } from "../../core/types/bytes.ts";
+import { AgentError } from "../../core/types/errors.ts";
+import { builtin } from "./builtin.ts";
+import { errnoOf, goText } from "./go-errors.ts";
+import { OutputTail } from "./output-tail.ts";
+
+const childProcess = builtin<typeof import("node:child_process")>("node:child_process");
+
+/** After the command ended, output of children it left behind is waited for this long, then cut off. */
+const strayOutputMillis = 2_000;
+
+/** `ProcessRunner` over node:child_process. The command leads a process group of its own, so that what it started dies with it. */
+export function createProcesses(clock: Clock): ProcessRunner {
+  return { run: (command, cancel) => run(clock, command, cancel) };
+}
+
+function run(clock: Clock, command: Command, cancel: Cancel | undefined): Promise<CommandResult> {
+  if (cancel?.aborted === true) return Promise.resolve(cancelled(cancel));
+  const [file, ...args] = command.argv;
+  let child: ChildProcess;
+  try {
+    child = childProcess().spawn(file, args, {
+      env: { ...process.env, ...command.env },
+      detached: true,
+      stdio: [command.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+    });
+  } catch (error) {
+    return Promise.resolve({ kind: "failed", error: startError(file, error) });
+  }
+  return new Promise((resolve) => {
+    const output = new OutputTail(command.outputBytesMax);
+    let killedFor: "timeout" | "cancel" | undefined;
+    const kill = (why: "timeout" | "cancel"): void => {
+      killedFor ??= why;
+      killGroup(child);
+    };
+    const timer = clock.after(command.timeout, () => kill("timeout"));
+    const onCancel = (): void => kill("cancel");
+    cancel?.addEventListener("abort", onCancel);
+    const finish = (result: CommandResult): void => {
+      timer.cancel();
+      cancel?.removeEventListener("abort", onCancel);
+      resolve(result);
+    };
+    child.stdout?.on("data", (chunk: Bytes) => output.add(chunk));
+    child.stderr?.on("data", (chunk: Bytes) => output.add(chunk));
+    child.on("error", (error) => finish({ kind: "failed", error: startError(file, error) }));
+    feed(child, command.stdin);
+    child.on("exit", () => {
+      const stray = clock.after(strayOutputMillis, () => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+      });
+      child.once("close", () => stray.cancel());
+    });
+    child.on("close", (code, signal) => {
+      const said = { output: output.bytes(), outputBytesTotal: output.bytesTotal };
+      if (killedFor === "timeout") finish({ kind: "timeout", ...said });
+      else if (killedFor === "cancel") finish(cancelled(cancel));
+      else if (signal !== null) finish({ kind: "signalled", signal, ...said });
+      else finish({ kind: "exited", code: code ?? -1, ...said });
+    });
+  });
+}
+
+function cancelled(cancel: Cancel | undefined): CommandResult {
+  return { kind: "failed", error: new AgentError("cancelled", { message: "context canceled", cause: cancel?.reason }) };
+}
+
+/** A negative process id names the group. */
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    child.kill("SIGKILL");
+  }
+}
+
+function feed(child: ChildProcess, stdin: Bytes | undefined): void {
+  if (stdin === undefined || child.stdin === null) return;
+  // A command that does not read its input breaks the pipe: that is its right.
+  child.stdin.on("error", () => {});
+  child.stdin.end(stdin);
+}
+
+/** Go's os/exec: a bare name is looked up in $PATH, a path is started as it stands. */
+function startError(file: string, cause: unknown): Error {
+  const missing = errnoOf(cause) === "ENOENT";
+  const message = file.includes("/")
+    ? `fork/exec ${file}: ${goText(cause)}`
+    : missing
+      ? `exec: "${file}": executable file not found in $PATH`
+      : `exec: "${file}": ${goText(cause)}`;
+  return new AgentError(missing ? "not-found" : "permission-denied", { message, cause });
+}
