@@ -1,0 +1,397 @@
+/**
+ * From a question to the records that answer it.
+ *
+ *   labels ─► Target (names.ts) ─► one catalog read ─► records ─► Outcome
+ *                                       │                  └── host names: again from the top, or to the recursors
+ *                                       └── a service's instances are kept as a ServiceView until the catalog changes
+ */
+import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
+import type { NodeRecord } from "../../core/catalog/records.ts";
+import type { AgentApi, Consistency } from "../../core/plugin/agent-api.ts";
+import type { Clock, Logger, Metrics, Random } from "../../core/ports/mod.ts";
+import { below } from "../../core/ports/random.ts";
+import { AgentError, messageOf, unreachable } from "../../core/types/errors.ts";
+import { type Eventually, then } from "./eventually.ts";
+import { alias, bareName, type Entry, type Entries, metaRecords, nodeAddress, ServiceView } from "./instances.ts";
+import { parseIp } from "./ip.ts";
+import { nameFits } from "./message.ts";
+import { insideZones, type ServiceTarget, splitName, type Target, targetOf } from "./names.ts";
+import { addressRecord, type DnsRecord, type Owner, rcodes, recordType, recordTypes, wantsAddress } from "./records.ts";
+import type { Settings } from "./settings.ts";
+
+export interface Question {
+  readonly labels: readonly string[];
+  readonly type: number;
+  /** The owner of the answers: undefined for the name that the message asks for. */
+  readonly owner: Owner;
+  /** More answers than this do not reach the client. */
+  readonly answersMax: number;
+  readonly edns: boolean;
+  /** How often a host name may still lead back into our own zones. */
+  readonly depth: number;
+}
+
+export interface Outcome {
+  readonly rcode: number;
+  readonly answers: readonly DnsRecord[];
+  readonly authorities: readonly DnsRecord[];
+  readonly additionals: readonly DnsRecord[];
+  /** There are answers beyond `answersMax`. */
+  readonly more: boolean;
+}
+
+export interface LookupParts {
+  readonly agent: AgentApi;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Asks the recursors for the addresses of a name outside our zones. */
+  readonly resolve: (name: string, settings: Settings) => Promise<readonly DnsRecord[]>;
+}
+
+/** A host name that leads to a host name that …: further ones are not followed. */
+export const depthMax = 2;
+const nameserversMax = 3;
+/** Without EDNS, so many records of a host name accompany an answer. */
+const hostRecordsMax = 5;
+/** Shared views that are being made at one time. */
+const fillingMax = 1000;
+/** Older than this counts as stale in the metrics. */
+const staleAfter = 5000;
+const consulService: ServiceTarget = { kind: "service", service: "consul", tag: "", through: undefined, datacenter: "" };
+
+export class Lookup {
+  readonly #parts: LookupParts;
+  readonly #filling = new Set<string>();
+
+  constructor(parts: LookupParts) {
+    this.#parts = parts;
+  }
+
+  /** For a target inside our zones or in reverse; a reverse name that nothing has gives undefined. Rejects when the catalog cannot be read. */
+  find(target: Exclude<Target, { kind: "outside" }>, question: Question, settings: Settings): Eventually<Outcome | undefined> {
+    if (target.kind === "reverse") return this.#reverse(target.address, question, settings);
+    switch (question.type) {
+      case recordTypes.SOA:
+      case recordTypes.NS:
+        return this.#zone(question, settings);
+      case recordTypes.AXFR:
+        return { ...nothing, rcode: rcodes.notImplemented };
+      default:
+        return this.#dispatch(target, question, settings);
+    }
+  }
+
+  /** The start of authority, and its refusal of a name. */
+  missing(settings: Settings): Outcome {
+    return { ...nothing, rcode: rcodes.nameError, authorities: [this.#soa(settings)] };
+  }
+
+  #dispatch(
+    target: Exclude<Target, { kind: "outside" | "reverse" }>,
+    question: Question,
+    settings: Settings,
+  ): Eventually<Outcome> {
+    switch (target.kind) {
+      case "service":
+        return then(this.#view(target, settings), (view) => this.#service(view, target, question, settings));
+      case "node":
+        return this.#node(target.node, target.datacenter, question, settings);
+      case "address":
+        return { ...nothing, answers: [addressRecord(target.owner, settings.nodeTtl, target.address)] };
+      case "empty":
+        return nothing;
+      case "missing":
+        return this.missing(settings);
+      default:
+        return unreachable(target);
+    }
+  }
+
+  // Services
+
+  #service(view: ServiceView, target: ServiceTarget, question: Question, settings: Settings): Eventually<Outcome> {
+    if (view.instances.length === 0) return this.missing(settings);
+    const entries = view.entries(question.type, target.service, target.datacenter || settings.datacenter, settings);
+    if (question.type === recordTypes.SRV) {
+      const drawn = this.#draw(entries, question.answersMax);
+      return then(this.#srvAdditionals(drawn.entries, question, settings), (additionals) =>
+        this.#withSoaWhenEmpty(
+          { ...nothing, answers: drawn.entries.map((entry) => entry.answer), additionals, more: drawn.more },
+          settings,
+        ),
+      );
+    }
+    return then(this.#addresses(entries, question, settings), (outcome) => this.#withSoaWhenEmpty(outcome, settings));
+  }
+
+  #addresses(entries: Entries, question: Question, settings: Settings): Eventually<Outcome> {
+    const own = asked(question.labels);
+    // A service whose address is the very name that was asked for would lead nowhere.
+    const usable = entries.hosts
+      ? entries.list.filter((entry) => entry.host === "" || entry.host.toLowerCase() !== own)
+      : entries.list;
+    const addresses = entries.hosts ? usable.filter((entry) => entry.host === "") : usable;
+    if (addresses.length === 0) {
+      const host = usable[below(this.#parts.random, usable.length)];
+      return host === undefined ? nothing : this.#alias(host, question, settings);
+    }
+    const limit = settings.config.dns.aRecordLimit;
+    const limited = limit > 0 && limit <= question.answersMax;
+    const drawn = this.#draw({ ...entries, list: addresses }, limited ? limit : question.answersMax);
+    return {
+      ...nothing,
+      answers: drawn.entries.map((entry) => owned(entry.answer, question.owner)),
+      more: drawn.more && !limited,
+    };
+  }
+
+  #alias(entry: Entry, question: Question, settings: Settings): Eventually<Outcome> {
+    return then(this.#hostRecords(entry.host, question, settings), (records) => {
+      const following = accompanying(records, entry.answer.ttl, question.edns);
+      return { ...nothing, answers: [owned(entry.answer, question.owner), ...following] };
+    });
+  }
+
+  #srvAdditionals(entries: readonly Entry[], question: Question, settings: Settings): Eventually<DnsRecord[]> {
+    const additionals: DnsRecord[] = [];
+    if (entries.every((entry) => entry.host === "")) {
+      for (const entry of entries) additionals.push(...entry.additionals);
+      return additionals;
+    }
+    return (async () => {
+      for (const entry of entries) {
+        if (entry.host !== "") {
+          const records = await this.#hostRecords(entry.host, question, settings);
+          additionals.push(...accompanying(records, entry.answer.ttl, question.edns));
+        }
+        additionals.push(...entry.additionals);
+      }
+      return additionals;
+    })();
+  }
+
+  /** `count` of the entries in random order, equal ones once. */
+  #draw(entries: Entries, count: number): { readonly entries: readonly Entry[]; readonly more: boolean } {
+    const pool = entries.list.slice();
+    const drawn: Entry[] = [];
+    const seen = entries.duplicates ? new Set<string>() : undefined;
+    for (let at = 0; at < pool.length; at++) {
+      // Fisher–Yates from the front, stopped when there are enough.
+      const other = at + below(this.#parts.random, pool.length - at);
+      const entry = pool[other] as Entry;
+      if (seen?.has(entry.key) !== true) {
+        if (drawn.length === count) return { entries: drawn, more: true };
+        seen?.add(entry.key);
+        drawn.push(entry);
+      }
+      pool[other] = pool[at] as Entry;
+    }
+    return { entries: drawn, more: false };
+  }
+
+  /** From the shared views where one is fresh; else read, and shared unless it is empty: names nobody has must not fill memory. */
+  #view(target: ServiceTarget, settings: Settings): Eventually<ServiceView> {
+    const { onlyPassing } = settings.config.dns;
+    const query: QueryOf<"checkedInstances"> = {
+      kind: "checkedInstances",
+      service: target.service,
+      passingOnly: onlyPassing,
+      ...(target.tag === "" ? {} : { tags: [target.tag] }),
+      ...(target.through === undefined ? {} : { through: target.through }),
+    };
+    const make = (instances: Answers["checkedInstances"]): ServiceView =>
+      new ServiceView(instances.filter(({ checks }) => checks.every((check) => check.status !== "critical")));
+    if (!isOwn(target.datacenter, settings)) return then(this.#read(query, target.datacenter, settings), make);
+
+    const consistency = consistencyOf(settings);
+    const key = `dns:service\n${target.service}\n${target.tag}\n${target.through ?? ""}\n${onlyPassing}`;
+    const shared = this.#parts.agent.store.sharedNow<ServiceView>(key, consistency);
+    if (shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale) return shared.rendered;
+    return then(this.#read(query, target.datacenter, settings), (instances) => {
+      const view = make(instances);
+      if (view.instances.length > 0) this.#share(key, query, consistency, make);
+      return view;
+    });
+  }
+
+  #share(
+    key: string,
+    query: QueryOf<"checkedInstances">,
+    consistency: Consistency,
+    render: (instances: Answers["checkedInstances"]) => ServiceView,
+  ): void {
+    if (this.#filling.has(key) || this.#filling.size >= fillingMax) return;
+    this.#filling.add(key);
+    // The answer at hand does not wait for it, and a failure only means that the next question reads again.
+    this.#parts.agent.store
+      .readShared({ key, query, options: { consistency }, render })
+      .catch((error: unknown) =>
+        this.#parts.logger.log("debug", "could not keep a service's instances", { error: messageOf(error) }),
+      )
+      .finally(() => this.#filling.delete(key));
+  }
+
+  // Nodes, addresses, zones
+
+  #node(name: string, datacenter: string, question: Question, settings: Settings): Eventually<Outcome> {
+    const { type } = question;
+    if (type !== recordTypes.A && type !== recordTypes.AAAA && type !== recordTypes.ANY && type !== recordTypes.TXT)
+      return nothing;
+    return then(this.#read({ kind: "nodeServices", node: name }, datacenter, settings), (found) => {
+      if (found === undefined) return this.missing(settings);
+      const addresses = type === recordTypes.TXT ? [] : this.#nodeRecords(found.node, datacenter, question, settings);
+      return then(addresses, (records): Outcome => {
+        const inAnswer = type === recordTypes.TXT || type === recordTypes.ANY;
+        const texts =
+          inAnswer || settings.config.dns.nodeMetaTxt ? metaRecords(question.owner, settings.nodeTtl, found.node) : [];
+        return { ...nothing, answers: inAnswer ? [...records, ...texts] : records, additionals: inAnswer ? [] : texts };
+      });
+    });
+  }
+
+  #nodeRecords(node: NodeRecord, datacenter: string, question: Question, settings: Settings): Eventually<readonly DnsRecord[]> {
+    const remote = settings.config.translateWanAddrs && !isOwn(datacenter, settings);
+    const address = nodeAddress(node, question.type, remote);
+    const ip = parseIp(address);
+    if (ip !== undefined) return wantsAddress(question.type, ip) ? [addressRecord(question.owner, settings.nodeTtl, ip)] : [];
+    const host = bareName(address);
+    if (host === "" || !nameFits(host)) return [];
+    const records = this.#hostRecords(host, question, settings);
+    return then(records, (following) => [alias(question.owner, settings.nodeTtl, host), ...following]);
+  }
+
+  #reverse(address: string | undefined, question: Question, settings: Settings): Eventually<Outcome | undefined> {
+    if (address === undefined) return undefined;
+    return then(this.#read({ kind: "byAddress", address }, "", settings), ({ nodes, services }): Outcome | undefined => {
+      const [node, instance] = [nodes[0], services[0]];
+      const prefix =
+        node !== undefined ? `${node.node}.node` : instance !== undefined ? `${instance.service.service}.service` : undefined;
+      const target = `${prefix}.${settings.datacenter}.${settings.domain}`;
+      if (prefix === undefined || !nameFits(target)) return undefined;
+      const authorities = question.type === recordTypes.SOA ? [this.#soa(settings)] : [];
+      return {
+        ...nothing,
+        answers: [{ kind: "name", type: recordTypes.PTR, owner: question.owner, ttl: 0, target }],
+        authorities,
+      };
+    });
+  }
+
+  /** SOA and NS questions, whatever the name: the zone's authority and its servers. */
+  #zone(question: Question, settings: Settings): Eventually<Outcome> {
+    return then(this.#view(consulService, settings), (view) => {
+      const servers: DnsRecord[] = [];
+      const glue: DnsRecord[] = [];
+      const nodes = view.instances.map((instance) => instance.node);
+      while (nodes.length > 0 && servers.length < nameserversMax) {
+        const [node] = nodes.splice(below(this.#parts.random, nodes.length), 1) as [NodeRecord];
+        if (!/^[A-Za-z0-9-]+$/.test(node.node)) continue;
+        const name = `${node.node}.node.${settings.datacenter}.${settings.domain}`.toLowerCase();
+        const ip = parseIp(nodeAddress(node, recordTypes.ANY, false));
+        if (!nameFits(name) || ip === undefined) continue;
+        servers.push({ kind: "name", type: recordTypes.NS, owner: settings.domain, ttl: settings.nodeTtl, target: name });
+        glue.push(addressRecord(name, settings.nodeTtl, ip));
+      }
+      if (question.type === recordTypes.NS) return { ...nothing, answers: servers, additionals: glue };
+      return { ...nothing, answers: [this.#soa(settings)], authorities: servers, additionals: glue };
+    });
+  }
+
+  #soa(settings: Settings): DnsRecord {
+    const { refresh, retry, expire, minTtl } = settings.config.dns.soa;
+    const serial = Math.floor(this.#parts.clock.wall() / 1000);
+    return {
+      kind: "soa",
+      owner: settings.domain,
+      ttl: minTtl,
+      primary: `ns.${settings.domain}`,
+      mailbox: `hostmaster.${settings.domain}`,
+      numbers: [serial, refresh, retry, expire, minTtl],
+    };
+  }
+
+  #withSoaWhenEmpty(outcome: Outcome, settings: Settings): Outcome {
+    return outcome.answers.length > 0 ? outcome : { ...outcome, authorities: [this.#soa(settings)] };
+  }
+
+  // What both need
+
+  /** The records of a host name that a service or node has for an address; none when it cannot be resolved. */
+  #hostRecords(host: string, question: Question, settings: Settings): Eventually<readonly DnsRecord[]> {
+    const labels = splitName(host);
+    if (!insideZones(labels, settings.zones)) {
+      return settings.recursors.length === 0 ? [] : this.#parts.resolve(host, settings);
+    }
+    if (question.depth < 1) {
+      this.#parts.logger.log("error", "Infinite recursion detected for name, won't perform any CNAME resolution.", {
+        name: host,
+      });
+      return [];
+    }
+    const target = targetOf(labels, recordTypes.ANY, settings.zones);
+    if (target.kind === "outside" || target.kind === "reverse") return [];
+    const answersMax = Math.max(question.answersMax, hostRecordsMax);
+    const inner: Question = { ...question, labels, type: recordTypes.ANY, owner: host, answersMax, depth: question.depth - 1 };
+    return then(this.#dispatch(target, inner, settings), (outcome) => outcome.answers);
+  }
+
+  #read<Kind extends QueryKind>(query: QueryOf<Kind>, datacenter: string, settings: Settings): Eventually<Answers[Kind]> {
+    const { store } = this.#parts.agent;
+    const consistency = consistencyOf(settings);
+    if (isOwn(datacenter, settings)) {
+      const now = store.readNow(query, consistency);
+      if (now !== undefined && !this.#tooStale(now.meta.lastContact, settings)) return now.answer;
+    }
+    return this.#readLater(query, datacenter, consistency, settings);
+  }
+
+  async #readLater<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    datacenter: string,
+    consistency: Consistency,
+    settings: Settings,
+  ): Promise<Answers[Kind]> {
+    const { store } = this.#parts.agent;
+    const first = await store.read(query, { consistency, datacenter });
+    if (consistency !== "stale" || !this.#tooStale(first.meta.lastContact, settings)) return first.answer;
+    return (await store.read(query, { consistency: "default", datacenter })).answer;
+  }
+
+  #tooStale(lastContact: number, settings: Settings): boolean {
+    if (!settings.config.dns.allowStale) return false;
+    if (lastContact > staleAfter) this.#parts.metrics.counter("dns.stale_queries").add(1);
+    return lastContact > settings.config.dns.maxStale;
+  }
+}
+
+const nothing: Outcome = { rcode: rcodes.success, answers: [], authorities: [], additionals: [], more: false };
+
+/** The rcode for a look-up that failed. */
+export function rcodeOf(error: unknown): number {
+  return error instanceof AgentError && error.code === "no-datacenter" ? rcodes.nameError : rcodes.serverFailure;
+}
+
+function consistencyOf(settings: Settings): Consistency {
+  return settings.config.dns.allowStale ? "stale" : "default";
+}
+
+function isOwn(datacenter: string, settings: Settings): boolean {
+  return datacenter === "" || datacenter === settings.datacenter;
+}
+
+function asked(labels: readonly string[]): string {
+  return labels.join(".");
+}
+
+function owned(record: DnsRecord, owner: Owner): DnsRecord {
+  return owner === undefined ? record : { ...record, owner };
+}
+
+/** A host name's records beside an answer: under the answer's TTL, few of them without EDNS. */
+function accompanying(records: readonly DnsRecord[], ttl: number, edns: boolean): DnsRecord[] {
+  const types: readonly number[] = [recordTypes.CNAME, recordTypes.A, recordTypes.AAAA, recordTypes.TXT];
+  const usable = records.filter((record) => types.includes(recordType(record)));
+  return usable.slice(0, edns ? usable.length : hostRecordsMax).map((record) => ({ ...record, ttl }));
+}
