@@ -9,7 +9,7 @@ import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
 import { encryptionOverhead, open, type Sealer, seal } from "./encryption.ts";
 import type { Ack, MemberClaim, Ping, PushPull, Refusal, User } from "./messages.ts";
 import { compressed, decompressed } from "./packets.ts";
-import { decodeClaim, decodeMessage, decodePing, encodeClaim, encodeMessage, messageType } from "./wire.ts";
+import { decodeClaim, decodePing, encodeClaim, encodeMessage, messageType } from "./wire.ts";
 
 /** memberlist's limit for encrypted state; ours for all. */
 const streamBytesMax = 20 * 1024 * 1024;

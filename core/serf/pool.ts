@@ -1,0 +1,311 @@
+/**
+ * A gossip pool as the agent uses it: `createPool`, then `start`, `join`, `leave`, `stop`.
+ */
+import type { Coordinate } from "../catalog/records.ts";
+import type { GossipConfig } from "../config/config.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import type { Datagrams } from "../ports/datagrams.ts";
+import type { Address } from "../ports/net.ts";
+import type { Random } from "../ports/random.ts";
+import type { Streams } from "../ports/streams.ts";
+import type { Logger } from "../ports/telemetry.ts";
+import type { Member } from "../plugin/agent-api.ts";
+import { lanDefaults, type SwimConfig } from "../swim/config.ts";
+import { GossipDriver } from "../swim/driver.ts";
+import { ipBytes } from "../swim/ip.ts";
+import { Keyring } from "../swim/keyring.ts";
+import { metaBytesMax } from "../swim/messages.ts";
+import type { Bytes } from "../types/bytes.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+import { consulVersion, serfDefaults, type SerfConfig } from "./config.ts";
+import { type SerfEvent, type SerfInput, SerfMachine, snapshotOf } from "./serf.ts";
+import { encodeSerf, encodeTags } from "./wire.ts";
+import { lamportMax } from "./lamport.ts";
+
+export interface PoolOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly crypto: Crypto;
+  readonly datagrams: Datagrams;
+  readonly streams: Streams;
+  readonly logger: Logger;
+  /** "lan" or "wan": ends the names of this pool's loggers. */
+  readonly label: string;
+
+  readonly name: string;
+  /** An IP literal, and a port: 0 takes any that is free for datagrams and streams. */
+  readonly bind: Address;
+  /** An IP literal that others can reach. Default: the bind address. Port default: the bound one. */
+  readonly advertise?: { readonly host: string; readonly port?: number };
+  readonly tags: Readonly<Record<string, string>>;
+  readonly gossip: GossipConfig;
+  /** What GossipConfig does not hold; the defaults are a LAN's. */
+  readonly timing?: Partial<
+    Pick<
+      SwimConfig,
+      "pushPullInterval" | "gossipToTheDead" | "suspicionMaxMult" | "awarenessMax" | "deadNodeReclaim" | "indirectChecks"
+    >
+  > & { readonly streamTimeout?: Millis };
+  readonly serf?: Partial<Omit<SerfConfig, "name" | "tags" | "gossipInterval">>;
+  /** Empty or undefined: gossip is not encrypted. */
+  readonly keyring?: Keyring;
+  readonly compress?: boolean;
+  readonly verifyIncoming?: boolean;
+  /** Called after each turn, in the order in which things happened. */
+  readonly onEvent: (event: PoolEvent) => void;
+}
+
+export type PoolEvent = Exclude<SerfEvent, { readonly kind: "log" }>;
+
+export interface Pool {
+  /** Binds, and is a pool of one. Rejects with `address-in-use`, or `config-invalid` for tags that are too long. */
+  start(): Promise<{ readonly port: number }>;
+  members(): readonly Member[];
+  self(): Member;
+  /**
+   * How many of `addresses` ("host", "host:port", "name/host:port") answered. Rejects with `rejected` and Consul's text
+   * when there are some and none did.
+   */
+  join(addresses: readonly string[]): Promise<number>;
+  /** Says goodbye and waits until the others should have heard it. Stays up: `stop` follows. */
+  leave(): Promise<void>;
+  forceLeave(name: string, prune: boolean): Promise<void>;
+  /** Tells everyone, once each. Rejects with `too-large`. */
+  userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void>;
+  setTags(tags: Readonly<Record<string, string>>): void;
+  coordinate(): Coordinate;
+  /** The group serf_lan or serf_wan of `consul info`. */
+  stats(): Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+export function createPool(options: PoolOptions): Pool {
+  return new GossipPool(options);
+}
+
+/** How long the goodbye itself may take on its way out of our own queue. */
+const leaveTimeout: Millis = 5000;
+
+class GossipPool implements Pool {
+  readonly #options: PoolOptions;
+  readonly #keyring: Keyring;
+  readonly #driver: GossipDriver;
+  readonly #serfLogger: Logger;
+  readonly #swimLogger: Logger;
+  #machine: SerfMachine | undefined;
+  #port = 0;
+  #stopped = false;
+  readonly #waiters = new Set<() => void>();
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#keyring = options.keyring ?? new Keyring();
+    this.#serfLogger = options.logger.child(`serf.${options.label}`);
+    this.#swimLogger = options.logger.child(`memberlist.${options.label}`);
+    this.#driver = new GossipDriver(
+      {
+        clock: options.clock,
+        crypto: options.crypto,
+        datagrams: options.datagrams,
+        streams: options.streams,
+        logger: this.#swimLogger,
+      },
+      {
+        keyring: this.#keyring,
+        compress: options.compress ?? true,
+        verifyIncoming: options.verifyIncoming ?? true,
+        streamTimeout: options.timing?.streamTimeout ?? 10_000,
+      },
+    );
+  }
+
+  async start(): Promise<{ readonly port: number }> {
+    const { bind, random, name, gossip, tags, serf } = this.#options;
+    const advertised = this.#options.advertise?.host ?? bind.host;
+    const address = ipBytes(advertised);
+    if (address === undefined)
+      throw new AgentError("config-invalid", { message: `cannot advertise ${advertised}: it is not an IP address` });
+    checkTags(tags);
+    this.#port = await this.#driver.bind(bind);
+    const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
+    const port = this.#options.advertise?.port || this.#port;
+    this.#machine = new SerfMachine({
+      random,
+      swim: { ...lanDefaults, ...gossip, ...timing, name, address, port, version: consulVersion },
+      serf: { ...serfDefaults, ...serf, name, tags, gossipInterval: gossip.gossipInterval },
+    });
+    this.#driver.run(this.#machine, () => this.#turn());
+    this.#turn();
+    return { port: this.#port };
+  }
+
+  members(): readonly Member[] {
+    return [...this.#running().members.values()].map(snapshotOf);
+  }
+
+  self(): Member {
+    const member = this.#running().members.get(this.#options.name);
+    if (member === undefined)
+      throw new AgentError("closed", { message: `${this.#options.name} is not a member of its own pool` });
+    return snapshotOf(member);
+  }
+
+  async join(addresses: readonly string[]): Promise<number> {
+    this.#running();
+    const failures: string[] = [];
+    let joined = 0;
+    for (const address of addresses) {
+      const to = parseJoinAddress(address, this.#port);
+      try {
+        await this.#driver.pushPull(to, true);
+        joined++;
+      } catch (error) {
+        this.#swimLogger.log("debug", `memberlist: Failed to join ${to.host}: ${messageOf(error)}`);
+        failures.push(`Failed to join ${to.host}: ${messageOf(error)}`);
+      }
+    }
+    if (joined > 0) this.#feed({ kind: "joinIntent" });
+    else if (failures.length > 0) throw new AgentError("rejected", { message: listed(failures) });
+    return joined;
+  }
+
+  async leave(): Promise<void> {
+    const machine = this.#running();
+    const { serf, name } = this.#options;
+    const heard = machine.swim.members.some(
+      (member) => member.name !== name && (member.condition === "alive" || member.condition === "suspect"),
+    );
+    this.#feed({ kind: "leaveIntent" });
+    await this.#until(() => machine.leaveIntentSent, serf?.broadcastTimeout ?? serfDefaults.broadcastTimeout);
+    this.#feed({ kind: "leave" });
+    await this.#until(() => machine.swim.leaveSent, leaveTimeout);
+    // Whoever has not heard yet still gets answers to its pings, and so does not report a failure.
+    if (heard) await this.#until(() => false, serf?.leavePropagateDelay ?? serfDefaults.leavePropagateDelay);
+  }
+
+  async forceLeave(name: string, prune: boolean): Promise<void> {
+    this.#running();
+    this.#feed({ kind: "forceLeave", node: name, prune });
+  }
+
+  async userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void> {
+    const machine = this.#running();
+    const bytesMax = this.#options.serf?.userEventBytesMax ?? serfDefaults.userEventBytesMax;
+    const size = name.length + payload.length;
+    const encoded = encodeSerf({
+      kind: "userEvent",
+      time: Math.min(machine.times.event, lamportMax),
+      name,
+      payload,
+      coalesce,
+    }).length;
+    if (size > bytesMax) {
+      throw new AgentError("too-large", { message: `user event exceeds configured limit of ${bytesMax} bytes before encoding` });
+    }
+    if (encoded > bytesMax) {
+      throw new AgentError("too-large", {
+        message: `encoded user event exceeds configured limit of ${bytesMax} bytes after encoding`,
+      });
+    }
+    this.#feed({ kind: "userEvent", name, payload, coalesce });
+  }
+
+  setTags(tags: Readonly<Record<string, string>>): void {
+    checkTags(tags);
+    this.#feed({ kind: "tags", tags });
+  }
+
+  coordinate(): Coordinate {
+    return this.#running().coordinates.coordinate;
+  }
+
+  stats(): Readonly<Record<string, string>> {
+    const { members, times, queueLengths, swim, coordinates } = this.#running();
+    return {
+      coordinate_resets: String(coordinates.resets),
+      encrypted: String(this.#keyring.primary !== undefined),
+      event_queue: String(queueLengths.event),
+      event_time: String(times.event),
+      failed: String(members.count("failed")),
+      health_score: String(swim.healthScore),
+      intent_queue: String(queueLengths.intent),
+      left: String(members.count("left")),
+      member_time: String(times.member),
+      members: String(members.size),
+      query_queue: String(queueLengths.query),
+      query_time: String(times.query),
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const check of [...this.#waiters]) check();
+    await this.#driver.close();
+  }
+
+  #running(): SerfMachine {
+    if (this.#machine === undefined)
+      throw new AgentError("closed", { message: `the ${this.#options.label} pool has not been started` });
+    return this.#machine;
+  }
+
+  #feed(input: SerfInput): void {
+    const machine = this.#running();
+    if (this.#stopped) return;
+    machine.step(this.#driver.now(), input);
+    this.#driver.nudge();
+  }
+
+  #turn(): void {
+    for (const event of this.#machine?.takeEvents() ?? []) {
+      if (event.kind !== "log") this.#options.onEvent(event);
+      else {
+        const logger = event.message.startsWith("memberlist:") ? this.#swimLogger : this.#serfLogger;
+        logger.log(event.level, event.message, event.fields);
+      }
+    }
+    for (const check of [...this.#waiters]) check();
+  }
+
+  /** Resolves when `holds`, looked at after each turn, or when the time is up, or when the pool stops. */
+  #until(holds: () => boolean, timeout: Millis): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        timer.cancel();
+        this.#waiters.delete(check);
+        resolve();
+      };
+      const check = () => {
+        if (this.#stopped || holds()) done();
+      };
+      const timer = this.#options.clock.after(timeout, done);
+      this.#waiters.add(check);
+      check();
+    });
+  }
+}
+
+function checkTags(tags: Readonly<Record<string, string>>): void {
+  const { length } = encodeTags(tags);
+  if (length > metaBytesMax) {
+    throw new AgentError("config-invalid", { message: `Encoded length of tags exceeds limit of ${metaBytesMax} bytes` });
+  }
+}
+
+/** "host", "host:port", "[v6]:port", "v6", each perhaps behind "name/". */
+export function parseJoinAddress(text: string, defaultPort: number): Address {
+  const address = text.includes("/") ? text.slice(text.indexOf("/") + 1) : text;
+  const bracketed = /^\[([^\]]*)\](?::([0-9]+))?$/.exec(address);
+  if (bracketed !== null) return { host: bracketed[1] as string, port: Number(bracketed[2] ?? defaultPort) };
+  const parts = address.split(":");
+  if (parts.length !== 2) return { host: address, port: defaultPort };
+  return { host: parts[0] as string, port: Number(parts[1]) };
+}
+
+/** As Go's multierror prints. */
+function listed(errors: readonly string[]): string {
+  const head = errors.length === 1 ? "1 error occurred:" : `${errors.length} errors occurred:`;
+  return `${head}\n${errors.map((error) => `\t* ${error}\n`).join("")}\n`;
+}

@@ -1,0 +1,484 @@
+/**
+ * Serf on top of SWIM: members with tags who say whether they leave or fail, events everyone hears once, and network
+ * coordinates. Byte for byte as serf 0.9.4 speaks protocol 4 and 5.
+ *
+ *    SwimMachine ──joined, gone, updated──► members.ts     alive, leaving, left, failed
+ *                ──user messages──────────► intents, events.ts, queries.ts
+ *                ──acks───────────────────► coordinates.ts
+ *                ◄──broadcasts, meta, state for push-pull──
+ *
+ * Three Lamport clocks order what is heard: intents, events, queries. Whoever hears something new passes it on.
+ *
+ * Invariants: a member's status time never falls · a member that left is not reported failed · a user event is
+ * delivered at most once.
+ */
+import { Malformed } from "../codec/msgpack.ts";
+import type { Address } from "../ports/net.ts";
+import { between, below, type Random } from "../ports/random.ts";
+import type { LogLevel } from "../ports/telemetry.ts";
+import type { Member } from "../plugin/agent-api.ts";
+import type { SwimConfig } from "../swim/config.ts";
+import type { SwimDelegate } from "../swim/delegate.ts";
+import { GossipQueue } from "../swim/gossip-queue.ts";
+import { ipText } from "../swim/ip.ts";
+import type { MemberState } from "../swim/members.ts";
+import type { MemberClaim, Ping, PushPull } from "../swim/messages.ts";
+import { type GossipMachine, type OutgoingPacket, type StreamRequest, type SwimInput, SwimMachine } from "../swim/swim.ts";
+import { type Bytes, emptyBytes } from "../types/bytes.ts";
+import { unreachable } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+import type { SerfConfig } from "./config.ts";
+import { CoordinateClient } from "./coordinates.ts";
+import { EventRing } from "./events.ts";
+import { LamportClock } from "./lamport.ts";
+import { type MemberEventKind, memberOf, SerfMembers } from "./members.ts";
+import type { JoinIntent, LeaveIntent, SerfMessage, SerfState, UserEvent } from "./messages.ts";
+import { decodeCoordinate, decodeSerf, decodeState, encodeCoordinate, encodeSerf, encodeState, encodeTags } from "./wire.ts";
+
+export type SerfInput =
+  | SwimInput
+  /** Tells everyone; its encoded size was checked. */
+  | { readonly kind: "userEvent"; readonly name: string; readonly payload: Bytes; readonly coalesce: boolean }
+  /** After others were joined: makes sure nobody takes an older goodbye of ours for news. */
+  | { readonly kind: "joinIntent" }
+  /** The first half of leaving. */
+  | { readonly kind: "leaveIntent" }
+  /** Says in a failed member's name that it left. */
+  | { readonly kind: "forceLeave"; readonly node: string; readonly prune: boolean }
+  | { readonly kind: "tags"; readonly tags: Readonly<Record<string, string>> };
+
+export type SerfEvent =
+  | { readonly kind: MemberEventKind; readonly member: Member }
+  | { readonly kind: "user"; readonly name: string; readonly payload: Bytes; readonly time: number; readonly coalesce: boolean }
+  | {
+      readonly kind: "log";
+      readonly level: LogLevel;
+      readonly message: string;
+      readonly fields?: Readonly<Record<string, unknown>>;
+    };
+
+/** Events between two turns of the driver. */
+const eventsMax = 65_536;
+const queueEntriesMin = 4096;
+
+export class SerfMachine implements GossipMachine {
+  readonly #config: SerfConfig;
+  readonly #ownPort: number;
+  readonly #random: Random;
+  readonly #swim: SwimMachine;
+  readonly #members = new SerfMembers();
+  readonly #clock = new LamportClock();
+  readonly #eventClock = new LamportClock();
+  readonly #queryClock = new LamportClock();
+  readonly #eventRing = new EventRing();
+  readonly #coordinates: CoordinateClient;
+  readonly #intentQueue: GossipQueue;
+  readonly #queryQueue: GossipQueue;
+  readonly #eventQueue: GossipQueue;
+  #meta: Bytes;
+  #events: SerfEvent[] = [];
+  #now: Millis = 0;
+  #reapAt: Millis = Number.POSITIVE_INFINITY;
+  #reconnectAt: Millis = Number.POSITIVE_INFINITY;
+  #pruneAt: Millis = Number.POSITIVE_INFINITY;
+  #leaving = false;
+  #leaveIntentSent = false;
+
+  constructor(parts: { readonly swim: SwimConfig; readonly serf: SerfConfig; readonly random: Random }) {
+    this.#config = parts.serf;
+    this.#ownPort = parts.swim.port;
+    this.#random = parts.random.fork("serf");
+    this.#coordinates = new CoordinateClient(parts.random.fork("coordinates"));
+    this.#meta = encodeTags(parts.serf.tags);
+    const queue = () =>
+      new GossipQueue({
+        retransmitMult: parts.swim.retransmitMult,
+        memberCount: () => this.#members.size,
+        entriesMax: () => Math.max(queueEntriesMin, 2 * this.#members.size),
+      });
+    this.#intentQueue = queue();
+    this.#queryQueue = queue();
+    this.#eventQueue = queue();
+    this.#swim = new SwimMachine({ config: parts.swim, random: parts.random.fork("swim"), delegate: this.#delegate() });
+  }
+
+  get members(): SerfMembers {
+    return this.#members;
+  }
+
+  get swim(): SwimMachine {
+    return this.#swim;
+  }
+
+  get coordinates(): CoordinateClient {
+    return this.#coordinates;
+  }
+
+  /** Lamport times: of members, events and queries. */
+  get times(): { readonly member: number; readonly event: number; readonly query: number } {
+    return { member: this.#clock.time, event: this.#eventClock.time, query: this.#queryClock.time };
+  }
+
+  get queueLengths(): { readonly intent: number; readonly event: number; readonly query: number } {
+    return { intent: this.#intentQueue.length, event: this.#eventQueue.length, query: this.#queryQueue.length };
+  }
+
+  /** Everyone should have heard that we mean to leave. */
+  get leaveIntentSent(): boolean {
+    return this.#leaveIntentSent;
+  }
+
+  get wakeAt(): Millis {
+    return Math.min(this.#swim.wakeAt, this.#reapAt, this.#reconnectAt, this.#pruneAt);
+  }
+
+  step(now: Millis, input: SerfInput): void {
+    this.#now = now;
+    switch (input.kind) {
+      case "start":
+        this.#reapAt = now + this.#config.reapInterval;
+        this.#reconnectAt = now + this.#config.reconnectInterval;
+        this.#swim.step(now, input);
+        break;
+      case "wake":
+        this.#swim.step(now, input);
+        this.#wake(now);
+        break;
+      case "userEvent":
+        this.#fire(input.name, input.payload, input.coalesce);
+        break;
+      case "joinIntent":
+        this.#announceJoin();
+        break;
+      case "leaveIntent":
+        this.#leaving = true;
+        this.#announceLeave({ node: this.#config.name, prune: false });
+        break;
+      case "forceLeave":
+        this.#announceLeave({ node: input.node, prune: input.prune });
+        break;
+      case "tags":
+        this.#meta = encodeTags(input.tags);
+        this.#swim.step(now, { kind: "update" });
+        break;
+      default:
+        this.#swim.step(now, input);
+    }
+  }
+
+  takePackets(bytesMax: number): readonly OutgoingPacket[] {
+    return this.#swim.takePackets(bytesMax);
+  }
+
+  takeStreamRequests(): readonly StreamRequest[] {
+    return this.#swim.takeStreamRequests();
+  }
+
+  takeEvents(): readonly SerfEvent[] {
+    const events = this.#events;
+    this.#events = [];
+    return events;
+  }
+
+  localState(join: boolean): PushPull {
+    return this.#swim.localState(join);
+  }
+
+  mergeRefusal(state: PushPull): string | undefined {
+    return this.#swim.mergeRefusal(state);
+  }
+
+  isMeant(ping: Ping): boolean {
+    return this.#swim.isMeant(ping);
+  }
+
+  #wake(now: Millis): void {
+    if (now >= this.#reapAt) {
+      this.#reapAt = now + this.#config.reapInterval;
+      this.#reap(now);
+    }
+    if (now >= this.#pruneAt) this.#prune(now);
+    if (now >= this.#reconnectAt) {
+      this.#reconnectAt = now + this.#config.reconnectInterval;
+      this.#reconnect();
+    }
+  }
+
+  #delegate(): SwimDelegate {
+    return {
+      meta: () => this.#meta,
+      ackPayload: () => (this.#config.coordinates ? encodeCoordinate(this.#coordinates.coordinate) : undefined),
+      acked: (member, roundTrip, payload) => this.#acked(member, roundTrip, payload),
+      received: (payload) => this.#received(payload),
+      broadcasts: (overhead, bytesMax) => this.#broadcasts(overhead, bytesMax),
+      localState: () => encodeState(this.#state()),
+      mergeState: (state, join) => this.#merge(state, join),
+      refuseMerge: (claims) => this.#config.refuse(claims.map((claim) => this.#claimed(claim))),
+      refuseAlive: (alive) => this.#config.refuse([this.#claimed({ ...alive, name: alive.node, state: "alive" })]),
+      joined: (state) => this.#joined(state),
+      gone: (state) => this.#gone(state),
+      updated: (state) => {
+        const member = this.#members.updated(state, this.#ownPort);
+        if (member !== undefined) this.#tell("update", member.name);
+      },
+      conflicted: (member, other) =>
+        this.#log(
+          "warn",
+          `serf: Name conflict for '${member.name}' both ${member.host}:${member.port} and ${ipText(other.address)}:${other.port} are claiming`,
+        ),
+      log: (level, message, fields) => this.#log(level, message, fields),
+    };
+  }
+
+  #claimed(claim: MemberClaim): Member {
+    const { state, ...rest } = claim;
+    const member = memberOf({ ...rest, host: ipText(claim.address) ?? "" }, this.#ownPort);
+    return { ...member, status: state === "left" ? "left" : state === "dead" ? "failed" : "alive" };
+  }
+
+  #joined(state: MemberState): void {
+    const member = this.#members.joined(state, this.#ownPort);
+    this.#log("info", `serf: EventMemberJoin: ${member.name} ${member.address}`);
+    this.#tell("join", member.name);
+  }
+
+  #gone(state: MemberState): void {
+    const outcome = this.#members.gone(state.name, this.#now);
+    if (outcome === undefined) return;
+    this.#log(
+      "info",
+      `serf: ${outcome.event === "leave" ? "EventMemberLeave" : "EventMemberFailed"}: ${state.name} ${outcome.member.address}`,
+    );
+    this.#tell(outcome.event, state.name);
+  }
+
+  #acked(member: MemberState, roundTrip: Millis, payload: Bytes | undefined): void {
+    if (!this.#config.coordinates || payload === undefined || payload.length === 0) return;
+    const coordinate = decodeCoordinate(payload);
+    if (coordinate === undefined || !this.#coordinates.observe(member.name, coordinate, roundTrip / 1000)) {
+      this.#log("trace", `serf: Rejected coordinate from ${member.name}`);
+    }
+  }
+
+  #received(payload: Bytes): void {
+    let message: SerfMessage;
+    try {
+      message = decodeSerf(payload);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#log("warn", `serf: Received a message that cannot be read: ${error.message}`);
+      return;
+    }
+    switch (message.kind) {
+      case "join":
+        if (this.#joinIntent(message)) this.#intentQueue.add({ content: payload });
+        return;
+      case "leave":
+        if (this.#leaveIntent(message)) this.#intentQueue.add({ content: payload });
+        return;
+      case "userEvent":
+        if (this.#userEvent(message)) this.#eventQueue.add({ content: payload });
+        return;
+      case "query":
+      case "queryResponse":
+      case "relay":
+        return;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #joinIntent(intent: JoinIntent): boolean {
+    this.#clock.witness(intent.time);
+    return this.#members.joinIntent(this.#now, intent).rebroadcast;
+  }
+
+  #leaveIntent(intent: LeaveIntent): boolean {
+    this.#clock.witness(intent.time);
+    const { name, broadcastTimeout, leavePropagateDelay } = this.#config;
+    const member = this.#members.get(intent.node);
+    if (intent.node === name && !this.#leaving && member !== undefined) {
+      if (intent.time <= member.statusTime) return false;
+      // Someone speaks of an earlier life of ours, or wants us out: we are here.
+      this.#log("debug", "serf: Refuting an older leave intent");
+      this.#announceJoin();
+      return false;
+    }
+    const outcome = this.#members.leaveIntent(this.#now, intent, broadcastTimeout + leavePropagateDelay);
+    if (outcome.event === "leave" && member !== undefined) {
+      this.#log("info", `serf: EventMemberLeave (forced): ${member.name} ${member.address}`);
+      this.#tell("leave", member.name);
+    }
+    if (intent.prune && member !== undefined) this.#prune(this.#now);
+    return outcome.rebroadcast;
+  }
+
+  #userEvent(event: UserEvent): boolean {
+    this.#eventClock.witness(event.time);
+    if (!this.#eventRing.admit(event, this.#eventClock.time)) return false;
+    this.#push({
+      kind: "user",
+      name: event.name,
+      payload: event.payload ?? emptyBytes,
+      time: event.time,
+      coalesce: event.coalesce,
+    });
+    return true;
+  }
+
+  #fire(name: string, payload: Bytes, coalesce: boolean): void {
+    const event: UserEvent = { kind: "userEvent", time: this.#eventClock.time, name, payload, coalesce };
+    this.#eventClock.increment();
+    this.#userEvent(event);
+    this.#eventQueue.add({ content: encodeSerf(event) });
+  }
+
+  #announceJoin(): void {
+    const intent: JoinIntent = { kind: "join", time: this.#clock.time, node: this.#config.name };
+    this.#joinIntent(intent);
+    this.#intentQueue.add({ content: encodeSerf(intent) });
+  }
+
+  #announceLeave(about: { readonly node: string; readonly prune: boolean }): void {
+    const intent: LeaveIntent = { kind: "leave", time: this.#clock.time, ...about };
+    this.#clock.increment();
+    this.#leaveIntent(intent);
+    const own = about.node === this.#config.name;
+    if (!this.#hasOthers()) {
+      if (own) this.#leaveIntentSent = true;
+      return;
+    }
+    const finished = () => {
+      this.#leaveIntentSent = true;
+    };
+    this.#intentQueue.add({ content: encodeSerf(intent), ...(own ? { finished } : {}) });
+  }
+
+  #hasOthers(): boolean {
+    for (const member of this.#members.values()) {
+      if (member.name !== this.#config.name && member.status === "alive") return true;
+    }
+    return false;
+  }
+
+  /** Intents first: they decide whether a member that goes has left or failed. */
+  #broadcasts(overhead: number, bytesMax: number): readonly Bytes[] {
+    const taken: Bytes[] = [];
+    let bytesLeft = bytesMax;
+    for (const queue of [this.#intentQueue, this.#queryQueue, this.#eventQueue]) {
+      for (const content of queue.take(overhead, bytesLeft)) {
+        taken.push(content);
+        bytesLeft -= overhead + content.length;
+      }
+    }
+    return taken;
+  }
+
+  #state(): SerfState {
+    const statusTimes = new Map<string, number>();
+    const leftMembers: string[] = [];
+    for (const member of this.#members.values()) {
+      statusTimes.set(member.name, member.statusTime);
+      if (member.status === "left") leftMembers.push(member.name);
+    }
+    return {
+      time: this.#clock.time,
+      statusTimes,
+      leftMembers,
+      eventTime: this.#eventClock.time,
+      events: this.#eventRing.slots(),
+      queryTime: this.#queryClock.time,
+    };
+  }
+
+  #merge(bytes: Bytes, join: boolean): void {
+    let state: SerfState;
+    try {
+      state = decodeState(bytes);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#log("error", `serf: Failed to decode remote state: ${error.message}`);
+      return;
+    }
+    // The clocks stand one past the last thing that happened.
+    if (state.time > 0) this.#clock.witness(state.time - 1);
+    if (state.eventTime > 0) this.#eventClock.witness(state.eventTime - 1);
+    if (state.queryTime > 0) this.#queryClock.witness(state.queryTime - 1);
+    const left = new Set(state.leftMembers);
+    for (const node of left) {
+      // One past the time of its joining: the goodbye itself must have been later, and its own time is not known.
+      this.#leaveIntent({ kind: "leave", time: (state.statusTimes.get(node) ?? 0) + 1, node, prune: false });
+    }
+    for (const [node, time] of state.statusTimes) if (!left.has(node)) this.#joinIntent({ kind: "join", time, node });
+    // What happened before we came is no news to whoever listens here.
+    if (join) this.#eventRing.ignoreBefore(state.eventTime);
+    for (const slot of state.events) {
+      for (const { name, payload } of slot?.events ?? []) {
+        this.#userEvent({ kind: "userEvent", time: (slot as { time: number }).time, name, payload, coalesce: false });
+      }
+    }
+  }
+
+  #reap(now: Millis): void {
+    const { reconnectTimeout, tombstoneTimeout, recentIntentTimeout } = this.#config;
+    this.#members.dropIntents(now - recentIntentTimeout);
+    for (const member of [...this.#members.values()]) {
+      const timeout =
+        member.status === "failed" ? reconnectTimeout : member.status === "left" ? tombstoneTimeout : Number.POSITIVE_INFINITY;
+      if (now - member.goneAt > timeout) this.#erase(member.name);
+    }
+  }
+
+  #prune(now: Millis): void {
+    this.#pruneAt = Number.POSITIVE_INFINITY;
+    for (const member of [...this.#members.values()]) {
+      if (member.pruneAt <= now) this.#erase(member.name);
+      else this.#pruneAt = Math.min(this.#pruneAt, member.pruneAt);
+    }
+  }
+
+  #erase(name: string): void {
+    const member = this.#members.get(name);
+    if (member === undefined) return;
+    this.#members.forget(name);
+    this.#coordinates.forget(name);
+    this.#log("info", `serf: EventMemberReap: ${name}`);
+    this.#push({ kind: "reap", member: snapshotOf(member) });
+  }
+
+  /** One failed member, now and then: it may only have been cut off. */
+  #reconnect(): void {
+    const failed: Member[] = [];
+    for (const member of this.#members.values()) if (member.status === "failed") failed.push(member);
+    if (failed.length === 0) return;
+    const alive = Math.max(1, this.#members.size - failed.length - this.#members.count("left"));
+    if (between(this.#random, 0, 1) > failed.length / alive) {
+      this.#log("debug", "serf: forgoing reconnect for random throttling");
+      return;
+    }
+    const member = failed[below(this.#random, failed.length)] as Member;
+    const to: Address = { host: member.address, port: member.port };
+    this.#log("info", `serf: attempting reconnect to ${member.name} ${to.host}:${to.port}`);
+    this.#swim.requestPushPull(to, true);
+  }
+
+  #tell(kind: MemberEventKind, name: string): void {
+    const member = this.#members.get(name);
+    if (member !== undefined) this.#push({ kind, member: snapshotOf(member) });
+  }
+
+  #log(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#push(fields === undefined ? { kind: "log", level, message } : { kind: "log", level, message, fields });
+  }
+
+  #push(event: SerfEvent): void {
+    if (this.#events.length < eventsMax) this.#events.push(event);
+  }
+}
+
+/** What the outside gets: the table's own object changes. */
+export function snapshotOf(member: Member): Member {
+  const { name, address, port, tags, status, protocolMin, protocolMax, protocolCur, delegateMin, delegateMax, delegateCur } =
+    member;
+  return { name, address, port, tags, status, protocolMin, protocolMax, protocolCur, delegateMin, delegateMax, delegateCur };
+}

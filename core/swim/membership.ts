@@ -1,0 +1,298 @@
+/**
+ * What a message about a member does to what this member believes (SWIM section 4, with memberlist's additions).
+ *
+ *              alive(i ≥ …)                 suspect(i)                 dead(i)
+ *   unknown    learn                        –                          –
+ *   alive      newer i: adopt               i ≥ known: suspect         i ≥ known: dead, or left if it says so itself
+ *   suspect    newer i: alive again         confirm                    same
+ *   dead/left  newer i: back; or a new      –                          –
+ *              address takes the name
+ *   self       refute unless an echo        refute                     refute unless leaving
+ *
+ * Invariants: the own incarnation never falls · a suspicion exists exactly while its member is suspect.
+ */
+import { type Bytes, emptyBytes, equalBytes } from "../types/bytes.ts";
+import type { Incarnation, Millis } from "../types/ids.ts";
+import { unreachable } from "../types/errors.ts";
+import type { Awareness } from "./awareness.ts";
+import type { SwimConfig } from "./config.ts";
+import type { SwimDelegate } from "./delegate.ts";
+import type { GossipQueue } from "./gossip-queue.ts";
+import { ipText } from "./ip.ts";
+import { isGone, type MemberRecord, type MemberTable } from "./members.ts";
+import type { Alive, Dead, MemberClaim, Suspect } from "./messages.ts";
+import { Suspicion } from "./suspicion.ts";
+import { encodeMessage } from "./wire.ts";
+
+/** Incarnations travel in 32 bits. Whoever claims one this high leaves no room to refute and is not believed. */
+const incarnationMax = 0xffff0000;
+/** Protocol and delegate, three numbers each. */
+const versionLength = 6;
+
+export interface MembershipParts {
+  readonly config: SwimConfig;
+  readonly table: MemberTable;
+  readonly queue: GossipQueue;
+  readonly awareness: Awareness;
+  readonly delegate: SwimDelegate;
+}
+
+export class Membership {
+  readonly #config: SwimConfig;
+  readonly #table: MemberTable;
+  readonly #queue: GossipQueue;
+  readonly #awareness: Awareness;
+  readonly #delegate: SwimDelegate;
+  readonly #suspicions = new Map<string, Suspicion>();
+  /** The earliest deadline of all suspicions; undefined when it must be looked up. */
+  #nextDeadline: Millis | undefined = Number.POSITIVE_INFINITY;
+  #incarnation: Incarnation = 0;
+  #leaving = false;
+
+  constructor(parts: MembershipParts) {
+    this.#config = parts.config;
+    this.#table = parts.table;
+    this.#queue = parts.queue;
+    this.#awareness = parts.awareness;
+    this.#delegate = parts.delegate;
+  }
+
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
+  get wakeAt(): Millis {
+    if (this.#nextDeadline === undefined) {
+      let next = Number.POSITIVE_INFINITY;
+      for (const suspicion of this.#suspicions.values()) next = Math.min(next, suspicion.deadline);
+      this.#nextDeadline = next;
+    }
+    return this.#nextDeadline;
+  }
+
+  /** Declares dead whose time is up. */
+  wake(now: Millis): void {
+    if (now < this.wakeAt) return;
+    for (const [name, suspicion] of [...this.#suspicions]) {
+      if (suspicion.deadline > now) continue;
+      const member = this.#table.get(name);
+      if (member === undefined) continue;
+      this.#delegate.log(
+        "info",
+        `memberlist: Marking ${name} as failed, suspect timeout reached (${suspicion.confirmations} peer confirmations)`,
+      );
+      this.dead(now, { kind: "dead", node: name, incarnation: member.incarnation, from: this.#config.name });
+    }
+    this.#nextDeadline = undefined;
+  }
+
+  /** Announces this member: at start, and when its meta changed. */
+  announce(now: Millis): void {
+    const { name, address, port, version } = this.#config;
+    const alive: Alive = {
+      kind: "alive",
+      node: name,
+      incarnation: ++this.#incarnation,
+      address,
+      port,
+      meta: this.#delegate.meta(),
+      version,
+    };
+    this.#adopt(now, alive);
+  }
+
+  alive(now: Millis, alive: Alive): void {
+    const own = alive.node === this.#config.name;
+    if ((own && this.#leaving) || !this.#isSane(alive)) return;
+    const refusal = this.#delegate.refuseAlive(alive);
+    if (refusal !== undefined) {
+      this.#delegate.log("warn", `memberlist: ignoring alive message for '${alive.node}': ${refusal}`);
+      return;
+    }
+    const known = this.#table.get(alive.node);
+    if (known === undefined) {
+      this.#adopt(now, alive);
+      return;
+    }
+    const moved = !equalBytes(known.address, alive.address) || known.port !== alive.port;
+    const takesOver = moved && this.#mayTakeOver(known, now);
+    if (moved && !takesOver) {
+      this.#delegate.log(
+        "error",
+        `memberlist: Conflicting address for ${alive.node}. Mine: ${known.host}:${known.port} Theirs: ${ipText(alive.address)}:${alive.port}`,
+        {
+          old_state: known.condition,
+        },
+      );
+      this.#delegate.conflicted(known, alive);
+      return;
+    }
+    if (own) this.#hearOfSelf(known, alive);
+    else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);
+  }
+
+  suspect(now: Millis, suspect: Suspect): void {
+    const member = this.#table.get(suspect.node);
+    if (member === undefined || suspect.incarnation < member.incarnation || suspect.incarnation > incarnationMax) return;
+    const suspicion = this.#suspicions.get(member.name);
+    if (suspicion !== undefined) {
+      if (!suspicion.confirm(suspect.from)) return;
+      this.#nextDeadline = undefined;
+      this.#broadcast(member.name, suspect);
+      return;
+    }
+    if (member.condition !== "alive") return;
+    if (member.name === this.#config.name) {
+      this.#refute(member, suspect.incarnation);
+      this.#delegate.log("warn", `memberlist: Refuting a suspect message (from: ${suspect.from})`);
+      return;
+    }
+    this.#broadcast(member.name, suspect);
+    member.incarnation = suspect.incarnation;
+    this.#change(member, "suspect", now);
+    this.#suspicions.set(member.name, new Suspicion(this.#config, this.#table.size, suspect.from, now));
+    this.#nextDeadline = undefined;
+  }
+
+  dead(now: Millis, dead: Dead, sent?: () => void): void {
+    const member = this.#table.get(dead.node);
+    if (member === undefined || dead.incarnation < member.incarnation || dead.incarnation > incarnationMax) return;
+    this.#clearSuspicion(member.name);
+    if (isGone(member)) return;
+    if (member.name === this.#config.name && !this.#leaving) {
+      this.#refute(member, dead.incarnation);
+      this.#delegate.log("warn", `memberlist: Refuting a dead message (from: ${dead.from})`);
+      return;
+    }
+    this.#broadcast(member.name, dead, sent);
+    member.incarnation = dead.incarnation;
+    this.#change(member, dead.from === dead.node ? "left" : "dead", now);
+    this.#delegate.gone(member);
+  }
+
+  /** Says goodbye. `sent` is called when everyone should have heard, at once when there is nobody. */
+  leave(now: Millis, sent: () => void): void {
+    this.#leaving = true;
+    const self = this.#table.get(this.#config.name);
+    if (self === undefined || isGone(self)) {
+      sent();
+      return;
+    }
+    const heard = this.#table.all().some((member) => member !== self && !isGone(member));
+    this.dead(now, { kind: "dead", node: self.name, incarnation: self.incarnation, from: self.name }, heard ? sent : undefined);
+    if (!heard) sent();
+  }
+
+  /** One side of a push-pull exchange. A remote "dead" only raises suspicion: the accused may be reachable from here. */
+  merge(now: Millis, claim: MemberClaim): void {
+    const { name: node, incarnation } = claim;
+    switch (claim.state) {
+      case "alive":
+        this.alive(now, {
+          kind: "alive",
+          node,
+          incarnation,
+          address: claim.address,
+          port: claim.port,
+          meta: claim.meta,
+          version: claim.version,
+        });
+        return;
+      case "left":
+        this.dead(now, { kind: "dead", node, incarnation, from: node });
+        return;
+      case "suspect":
+      case "dead":
+        this.suspect(now, { kind: "suspect", node, incarnation, from: this.#config.name });
+        return;
+      default:
+        unreachable(claim.state);
+    }
+  }
+
+  /** Takes over what `alive` says, whether or not the member was known, and tells everyone. */
+  #adopt(now: Millis, alive: Alive): void {
+    const host = ipText(alive.address);
+    if (host === undefined) return;
+    const known = this.#table.get(alive.node);
+    const member: MemberRecord = known ?? {
+      name: alive.node,
+      address: alive.address,
+      port: alive.port,
+      host,
+      meta: undefined,
+      version: alive.version,
+      incarnation: 0,
+      condition: "dead",
+      changedAt: now,
+    };
+    if (known === undefined && !this.#table.add(member)) {
+      this.#delegate.log("warn", `memberlist: no room for '${alive.node}': ${this.#config.membersMax} members are known`);
+      return;
+    }
+    this.#clearSuspicion(member.name);
+    this.#broadcast(member.name, alive);
+    const wasGone = isGone(member);
+    const metaBefore = member.meta;
+    member.address = alive.address;
+    member.port = alive.port;
+    member.host = host;
+    member.meta = alive.meta;
+    if (alive.version.length > 0) member.version = alive.version;
+    member.incarnation = alive.incarnation;
+    if (member.condition !== "alive") this.#change(member, "alive", now);
+    if (wasGone) this.#delegate.joined(member);
+    else if (!sameMeta(metaBefore, member.meta)) this.#delegate.updated(member);
+  }
+
+  /** An echo of our own words, or an older life of ours that others still remember. */
+  #hearOfSelf(self: MemberRecord, alive: Alive): void {
+    if (alive.incarnation < self.incarnation) return;
+    const echo =
+      alive.incarnation === self.incarnation && sameMeta(alive.meta, self.meta) && equalBytes(alive.version, self.version);
+    if (echo) return;
+    this.#refute(self, alive.incarnation);
+    this.#delegate.log("warn", `memberlist: Refuting an alive message for '${self.name}' (${self.host}:${self.port})`);
+  }
+
+  #refute(self: MemberRecord, accused: Incarnation): void {
+    this.#incarnation = Math.max(this.#incarnation, accused) + 1;
+    self.incarnation = this.#incarnation;
+    // Having been accused wrongly says that we were slow.
+    this.#awareness.apply(1);
+    const { name, address, port, version } = this.#config;
+    const alive: Alive = { kind: "alive", node: name, incarnation: this.#incarnation, address, port, meta: self.meta, version };
+    // Under another key than the name: the accusation keeps travelling, and so does the answer.
+    this.#queue.add({ content: encodeMessage(alive), key: `refutation of ${self.host}` });
+  }
+
+  #isSane(alive: Alive): boolean {
+    if (alive.node === "" || alive.incarnation > incarnationMax) return false;
+    if (alive.version.length < versionLength || ipText(alive.address) === undefined) return false;
+    const [min, max] = alive.version as unknown as readonly [number, number];
+    return min > 0 && min <= max;
+  }
+
+  #mayTakeOver(known: MemberRecord, now: Millis): boolean {
+    if (known.condition === "left") return true;
+    const { deadNodeReclaim } = this.#config;
+    return known.condition === "dead" && deadNodeReclaim > 0 && now - known.changedAt > deadNodeReclaim;
+  }
+
+  #change(member: MemberRecord, condition: MemberRecord["condition"], now: Millis): void {
+    member.condition = condition;
+    member.changedAt = now;
+  }
+
+  #clearSuspicion(name: string): void {
+    if (this.#suspicions.delete(name)) this.#nextDeadline = undefined;
+  }
+
+  #broadcast(key: string, message: Alive | Suspect | Dead, finished?: () => void): void {
+    this.#queue.add({ content: encodeMessage(message), key, ...(finished === undefined ? {} : { finished }) });
+  }
+}
+
+function sameMeta(left: Bytes | undefined, right: Bytes | undefined): boolean {
+  return equalBytes(left ?? emptyBytes, right ?? emptyBytes);
+}
