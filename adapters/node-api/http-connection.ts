@@ -1,13 +1,13 @@
 import type { Socket } from "node:net";
 import type { DirectRequest, DirectResponse } from "../../core/ports/http.ts";
 import type { Address } from "../../core/ports/net.ts";
-import type { Cancel } from "../../core/types/cancel.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import type { Millis } from "../../core/types/ids.ts";
-import { RequestCancel } from "../shared/request-cancel.ts";
-import { headerIn, type PlainHead, readPlainHead } from "./http-head.ts";
-import { encodeResponse } from "./http-response.ts";
+import { type PlainHead, readPlainHead } from "./http-head.ts";
+import type { FetchAnswer, PiecesReader } from "./http-fetch.ts";
+import { PlainRequest } from "./http-plain-request.ts";
+import { encodeChunk, encodeChunkedHead, encodeResponse, lastChunk } from "./http-response.ts";
 
 /** Requests with a longer body are left to node:http, which reads them with backpressure. */
 const plainBodyBytesMax = 1_048_576;
@@ -18,6 +18,11 @@ const sentAheadBytesMax = 65_536;
 /** What connections share. */
 export interface ConnectionOwner {
   readonly direct: (request: DirectRequest) => DirectResponse | Promise<DirectResponse> | undefined;
+  /**
+   * Answers what `direct` declined, where the platform's Request and Response are its own and cheap (Bun, Deno). Undefined:
+   * such requests are handed over (Node).
+   */
+  readonly fetch: ((request: PlainRequest) => Promise<FetchAnswer>) | undefined;
   /** Takes over a connection this one does not go on with. `unread` begins with a request. `declined`: `direct` was asked about it. */
   handOver(socket: Socket, unread: Bytes, declined: boolean): void;
   /** `direct` threw, which it should not. */
@@ -30,7 +35,7 @@ export interface ConnectionOwner {
  *
  *              head complete        direct answers          sent
  *   ┌▶ reading ───────────▶ asking ───────────▶ answering ───────┐
- *   │     │ unusual head       │ declined                        │
+ *   │     │ unusual head       │ declined, and no `fetch` here   │
  *   │     ▼                    ▼                                 │
  *   │  handed over: node:http reads the request again            │
  *   └────────────────────────────────────────────────────────────┘
@@ -51,6 +56,7 @@ export class HttpConnection {
   #closing = false;
   /** Waiting for the client to read. */
   #blocked = false;
+  #whenDrained: (() => void) | undefined;
   #detached = false;
   /** Since when the connection has been doing what it does; the owner's sweep compares. */
   since: Millis;
@@ -122,6 +128,11 @@ export class HttpConnection {
     this.#request = request;
     try {
       const answer = this.#owner.direct(request);
+      if (answer === undefined && this.#owner.fetch !== undefined) {
+        if (head.contentLength === 0) this.#consume(request);
+        void this.#answerByFetch(request, this.#owner.fetch(request));
+        return;
+      }
       if (answer === undefined) {
         this.#request = undefined;
         this.#handOver(true);
@@ -142,6 +153,44 @@ export class HttpConnection {
       this.#fail(request, error);
     }
     this.#advance();
+  }
+
+  async #answerByFetch(request: PlainRequest, promised: Promise<FetchAnswer>): Promise<void> {
+    try {
+      const answer = await promised;
+      if (answer.body instanceof Uint8Array) this.#answer(request, { ...answer, body: answer.body });
+      else await this.#answerInPieces(request, answer, answer.body);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+    this.#advance();
+  }
+
+  /** A body whose end is not in sight: chunked, and never more of it in memory than the socket takes. */
+  async #answerInPieces(request: PlainRequest, answer: FetchAnswer, body: PiecesReader): Promise<void> {
+    const close = request.close || this.#closing;
+    if (this.#request === request) this.#socket.write(encodeChunkedHead(answer, close));
+    let piece = await body.read();
+    while (this.#request === request && piece !== undefined && request.method !== "HEAD") {
+      if (!this.#socket.write(encodeChunk(piece))) await this.#drained();
+      piece = await body.read();
+    }
+    if (this.#request !== request || request.method === "HEAD") await body.cancel();
+    if (this.#request !== request) return;
+    if (request.method !== "HEAD") this.#socket.write(lastChunk);
+    this.#finish(request);
+    if (!close && !this.#ended) return;
+    this.#closing = true;
+    this.#socket.end();
+  }
+
+  /** Until the client has read, or is gone. */
+  #drained(): Promise<void> {
+    this.#blocked = true;
+    this.since = this.#owner.now();
+    return new Promise((resolve) => {
+      this.#whenDrained = resolve;
+    });
   }
 
   #answer(request: PlainRequest, response: DirectResponse): void {
@@ -216,11 +265,16 @@ export class HttpConnection {
     this.#request?.clientGone();
     this.#request = undefined;
     this.#unread = nothing;
+    this.#whenDrained?.();
   };
 
   readonly #onDrain = (): void => {
     if (!this.#blocked) return;
     this.#blocked = false;
+    if (this.#request !== undefined) {
+      this.#whenDrained?.();
+      return;
+    }
     if (this.#ended && this.#unread.length === 0) {
       this.#socket.end();
       return;
@@ -237,86 +291,3 @@ const internalError: DirectResponse = {
   headers: ["Content-Type", "text/plain; charset=utf-8"],
   body: Buffer.from("Internal Server Error"),
 };
-
-class PlainRequest implements DirectRequest {
-  readonly method: string;
-  readonly target: string;
-  readonly from: Address;
-  /** Head and body, as far as they are still in the connection's hands. */
-  length: number;
-  readonly close: boolean;
-  readonly #lines: string;
-  readonly #contentLength: number;
-  #received: Bytes;
-  #gone = false;
-  #cancel: RequestCancel | undefined;
-  #bodyWaiter: { readonly resolve: (body: Bytes) => void; readonly reject: (error: Error) => void } | undefined;
-
-  constructor(head: PlainHead, from: Address, received: Bytes) {
-    this.method = head.method;
-    this.target = head.target;
-    this.from = from;
-    this.length = head.length + head.contentLength;
-    this.close = head.close;
-    this.#lines = head.lines;
-    this.#contentLength = head.contentLength;
-    // With the body still to come these are replaced as they arrive; without one they are let go when it is answered.
-    this.#received = received;
-  }
-
-  get bodyMissing(): boolean {
-    return this.#received.length < this.length;
-  }
-
-  get cancel(): Cancel {
-    if (this.#cancel === undefined) {
-      this.#cancel = new RequestCancel();
-      if (this.#gone) this.#cancel.abort(clientGone());
-    }
-    return this.#cancel;
-  }
-
-  header(name: string): string | undefined {
-    return headerIn(this.#lines, name);
-  }
-
-  body(bytesMax: number): Promise<Bytes> {
-    if (this.#contentLength > bytesMax) {
-      return Promise.reject(new AgentError("too-large", { message: `Request body too large, max allowed is ${bytesMax} bytes` }));
-    }
-    if (!this.bodyMissing) return Promise.resolve(this.#bodyCopy());
-    if (this.#gone) return Promise.reject(clientGone());
-    return new Promise((resolve, reject) => {
-      this.#bodyWaiter = { resolve, reject };
-    });
-  }
-
-  consumed(): void {
-    this.length = 0;
-    this.#received = nothing;
-  }
-
-  bodyArrived(received: Bytes): void {
-    if (!this.bodyMissing) return;
-    this.#received = received;
-    if (this.bodyMissing) return;
-    this.#bodyWaiter?.resolve(this.#bodyCopy());
-    this.#bodyWaiter = undefined;
-  }
-
-  clientGone(): void {
-    this.#gone = true;
-    this.#bodyWaiter?.reject(clientGone());
-    this.#bodyWaiter = undefined;
-    this.#cancel?.abort(clientGone());
-  }
-
-  /** A copy: what is kept of a body must not keep the whole of what came with it. */
-  #bodyCopy(): Bytes {
-    return new Uint8Array(this.#received.subarray(this.length - this.#contentLength, this.length));
-  }
-}
-
-function clientGone(): AgentError {
-  return new AgentError("connection-closed", { message: "The client went away" });
-}

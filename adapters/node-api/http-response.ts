@@ -12,22 +12,49 @@ export function encodeResponse(
   options: { readonly head: boolean; readonly close: boolean },
 ): readonly Bytes[] {
   const bodiless = isBodiless(response.status);
-  let head = statusLine(response.status);
-  const { headers, body } = response;
-  for (let at = 0; at + 1 < headers.length; at += 2) {
-    const value = headers[at + 1] as string;
-    assert(isHeaderValue(value), "a header's value has no line break in it");
-    head += `${headers[at]}: ${value}\r\n`;
-  }
-  head += dateLine();
+  const body = response.body;
+  let head = headLines(response);
   if (!bodiless) head += `Content-Length: ${body.length}\r\n`;
-  head += options.close ? "Connection: close\r\n\r\n" : "\r\n";
+  head += endOfHead(options.close);
   const sent = options.head || bodiless ? 0 : body.length;
   if (sent > onePieceBytesMax) return [Buffer.from(head, "latin1"), body];
   const whole = Buffer.allocUnsafe(head.length + sent);
   whole.write(head, 0, "latin1");
   if (sent > 0) whole.set(body, head.length);
   return [whole];
+}
+
+/** The head of an answer whose body follows in chunks. */
+export function encodeChunkedHead(
+  response: { readonly status: number; readonly headers: readonly string[] },
+  close: boolean,
+): Bytes {
+  return Buffer.from(`${headLines(response)}Transfer-Encoding: chunked\r\n${endOfHead(close)}`, "latin1");
+}
+
+/** One chunk: its length in hexadecimal, its bytes. An empty piece would read as the end, and becomes nothing. */
+export function encodeChunk(piece: Bytes): Bytes {
+  if (piece.length === 0) return piece;
+  return Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, lineBreak]);
+}
+
+export const lastChunk: Bytes = Buffer.from("0\r\n\r\n");
+
+const lineBreak = Buffer.from("\r\n");
+
+function headLines(response: { readonly status: number; readonly headers: readonly string[] }): string {
+  let head = statusLine(response.status);
+  const { headers } = response;
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const value = headers[at + 1] as string;
+    assert(isHeaderValue(value), "a header's value has no line break in it");
+    head += `${headers[at]}: ${value}\r\n`;
+  }
+  return head + dateLine();
+}
+
+function endOfHead(close: boolean): string {
+  return close ? "Connection: close\r\n\r\n" : "\r\n";
 }
 
 const ok = "HTTP/1.1 200 OK\r\n";

@@ -14,13 +14,14 @@ import type { ProcessRunner } from "../../core/ports/process-runner.ts";
 import type { Random } from "../../core/ports/random.ts";
 import type { Storage } from "../../core/ports/storage.ts";
 import type { Streams, Tls } from "../../core/ports/streams.ts";
-import type { Logger, LogLevel } from "../../core/ports/telemetry.ts";
+import type { LogLevel } from "../../core/ports/telemetry.ts";
 import { createHttpClient } from "../shared/http-client.ts";
 import { createRandom, seedFromBytes } from "../shared/random.ts";
 import { createTelemetry, type LogSink, type MetricsReader, type RootLogger } from "../shared/telemetry.ts";
 import { createClock } from "./clock.ts";
 import { createCrypto } from "./crypto.ts";
 import { createDatagrams } from "./datagrams.ts";
+import { createHttpServer } from "./http-server.ts";
 import { createHost } from "./host.ts";
 import { createProcesses } from "./processes.ts";
 import { SocketStream } from "./socket-stream.ts";
@@ -54,7 +55,8 @@ export interface FullRuntime extends Runtime {
 /** What a runtime brings of its own. */
 export interface RuntimeParts {
   readonly name: string;
-  createHttpServer(clock: Clock, logger: Logger): HttpServer;
+  /** Whether Request and Response are the platform's own, rather than written in JavaScript. */
+  readonly fetchIsCheap: boolean;
   /** Default: node:dgram. */
   createDatagrams?(clock: Clock): Datagrams;
 }
@@ -84,7 +86,7 @@ export function createNodeApiRuntime(parts: RuntimeParts, options: RuntimeOption
     datagrams: parts.createDatagrams?.(clock) ?? createDatagrams(clock),
     streams: createStreams(clock),
     processes: createProcesses(clock),
-    httpServer: parts.createHttpServer(clock, logger),
+    httpServer: createHttpServer(clock, logger, { fetchIsCheap: parts.fetchIsCheap }),
     httpClient: createHttpClient({
       clock,
       tls,
