@@ -122,7 +122,7 @@ class GossipPool implements Pool {
   }
 
   async start(): Promise<{ readonly port: number }> {
-    const { bind, random, name, gossip, tags, serf } = this.#options;
+    const { bind, random, name, label, gossip, tags, serf } = this.#options;
     const advertised = this.#options.advertise?.host ?? bind.host;
     const address = ipBytes(advertised);
     if (address === undefined)
@@ -132,7 +132,8 @@ class GossipPool implements Pool {
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
     const port = this.#options.advertise?.port || this.#port;
     this.#machine = new SerfMachine({
-      random,
+      // A fork of its own: the LAN and the WAN pool of one agent must not draw the same numbers.
+      random: random.fork(`gossip ${label}`),
       swim: { ...lanDefaults, ...gossip, ...timing, name, address, port, version: consulVersion },
       serf: { ...serfDefaults, ...serf, name, tags, gossipInterval: gossip.gossipInterval },
     });

@@ -1,0 +1,69 @@
+/**
+ * Real Serf and Consul agents on loopback, from the folder $PEERS or ~/.peers. Without them the tests here are skipped
+ * with a reason; on CI their absence is a failure.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+export interface Peer {
+  /** Everything printed so far. */
+  output(): string;
+  /** SIGKILL, as a crash; or another signal. Resolves when it is gone. */
+  stop(signal?: "SIGKILL" | "SIGTERM" | "SIGINT"): Promise<void>;
+}
+
+/** The program's path, or why there is none. */
+export function findPeer(name: "serf" | "consul"): { readonly path: string } | { readonly missing: string } {
+  const folder = process.env.PEERS ?? join(homedir(), ".peers");
+  const candidates = [join(folder, "bin", name), join(folder, name)];
+  const path = candidates.find((candidate) => existsSync(candidate));
+  if (path !== undefined) return { path };
+  const missing = `no ${name} in ${folder}: set PEERS, or run scripts/peers`;
+  if (process.env.CI === "true") throw new Error(missing);
+  return { missing };
+}
+
+export function startPeer(path: string, args: readonly string[]): Peer {
+  const child: ChildProcess = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const keep = (chunk: Buffer) => {
+    output = (output + chunk.toString()).slice(-1_000_000);
+  };
+  child.stdout?.on("data", keep);
+  child.stderr?.on("data", keep);
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  return {
+    output: () => output,
+    async stop(signal = "SIGKILL") {
+      child.kill(signal);
+      await gone;
+    },
+  };
+}
+
+/** What a command of the peer prints. */
+export function runPeer(path: string, args: readonly string[]): string {
+  return execFileSync(path, args, { encoding: "utf8", timeout: 15_000 });
+}
+
+/** A port nothing listens on now. */
+export async function freePort(host: string): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  const address = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** Looks until `holds`, for real agents keep real time; fails with `what` and what `tell` says. */
+export async function eventually(what: string, holds: () => boolean, tell: () => string, seconds = 20): Promise<void> {
+  const until = Date.now() + seconds * 1000;
+  while (!holds()) {
+    if (Date.now() > until) throw new Error(`not within ${seconds} s: ${what}\n${tell()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

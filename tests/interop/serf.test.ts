@@ -1,0 +1,180 @@
+/** Our pool and real Serf agents in one: they must not notice a difference. */
+import { createClock } from "../../adapters/node-api/clock.ts";
+import { createCrypto } from "../../adapters/node-api/crypto.ts";
+import { createDatagrams } from "../../adapters/node-api/datagrams.ts";
+import { createStreams } from "../../adapters/node-api/streams.ts";
+import { createRandom, seedOf } from "../../adapters/shared/random.ts";
+import type { Logger } from "../../core/ports/telemetry.ts";
+import { createPool, type Pool, type PoolEvent, type PoolOptions } from "../../core/serf/pool.ts";
+import { Keyring } from "../../core/swim/keyring.ts";
+import { fromBase64, text, utf8 } from "../../core/types/bytes.ts";
+import { assert, describe, it } from "../support/harness.ts";
+import { eventually, findPeer, freePort, type Peer, runPeer, startPeer } from "./peers.ts";
+
+const found = findPeer("serf");
+const serf = "path" in found ? found.path : "";
+const skip = "missing" in found ? found.missing : false;
+if (skip !== false) console.log(`skipped: ${skip}`);
+
+const key = "tbLJg26ZJyJ9pK3qhc9jig==";
+
+const silent: Logger = { log() {}, enabled: () => false, child: () => silent };
+
+interface Ours {
+  readonly pool: Pool;
+  readonly events: PoolEvent[];
+  readonly address: string;
+}
+
+async function ours(host: string, options: Partial<PoolOptions> = {}): Promise<Ours> {
+  const clock = createClock();
+  const events: PoolEvent[] = [];
+  const pool = createPool({
+    clock,
+    random: createRandom(seedOf(host)),
+    crypto: createCrypto(),
+    datagrams: createDatagrams(clock),
+    streams: createStreams(clock),
+    logger: silent,
+    label: "lan",
+    name: "ours",
+    bind: { host, port: 0 },
+    tags: { role: "ours" },
+    gossip: { gossipNodes: 3, gossipInterval: 100, probeInterval: 500, probeTimeout: 300, suspicionMult: 3, retransmitMult: 4 },
+    serf: { leavePropagateDelay: 500 },
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+  const { port } = await pool.start();
+  return { pool, events, address: `${host}:${port}` };
+}
+
+interface Theirs extends Peer {
+  readonly address: string;
+  command(verb: string, ...rest: readonly string[]): string;
+}
+
+async function theirs(name: string, host: string, ...extra: readonly string[]): Promise<Theirs> {
+  const address = `${host}:${await freePort(host)}`;
+  const rpc = `${host}:${await freePort(host)}`;
+  const peer = startPeer(serf, [
+    "agent",
+    `-node=${name}`,
+    `-bind=${address}`,
+    `-rpc-addr=${rpc}`,
+    "-profile=local",
+    "-log-level=debug",
+    ...extra,
+  ]);
+  const command = (verb: string, ...rest: readonly string[]) => runPeer(serf, [verb, `-rpc-addr=${rpc}`, ...rest]);
+  await eventually(
+    `${name} is up`,
+    () => peer.output().includes("agent: Serf agent starting") || peer.output().includes("EventMemberJoin"),
+    peer.output,
+  );
+  return { ...peer, address, command };
+}
+
+const statusOf = (pool: Pool, name: string) => pool.members().find((member) => member.name === name)?.status;
+
+describe("our pool with real serf agents", { skip }, () => {
+  it("we join them, they see our tags and status, and we see theirs", async () => {
+    const peer = await theirs("real", "127.0.71.1", "-tag=role=db");
+    const { pool } = await ours("127.0.71.2");
+    try {
+      assert.equal(await pool.join([peer.address]), 1);
+      assert.equal(statusOf(pool, "real"), "alive");
+      assert.deepEqual(pool.members().find((member) => member.name === "real")?.tags, { role: "db" });
+      await eventually("they list us alive", () => /ours\s+\S+\s+alive\s+role=ours/.test(peer.command("members")), peer.output);
+    } finally {
+      await pool.stop();
+      await peer.stop();
+    }
+  });
+
+  it("they join us, events cross both ways, and reach nobody twice", async () => {
+    const { pool, events, address } = await ours("127.0.72.2");
+    const peer = await theirs("real", "127.0.72.1", `-join=${address}`);
+    try {
+      await eventually("they joined", () => statusOf(pool, "real") === "alive", peer.output);
+      peer.command("event", "-coalesce=false", "deploy", "v1");
+      await eventually("we hear of it", () => events.some((event) => event.kind === "user"), peer.output);
+      await pool.userEvent("restart", utf8("now"), false);
+      await eventually("they hear of it", () => peer.output().includes("restart"), peer.output);
+      const heard = events.flatMap((event) => (event.kind === "user" ? [`${event.name} ${text(event.payload)}`] : []));
+      assert.deepEqual(heard, ["deploy v1", "restart now"]);
+    } finally {
+      await pool.stop();
+      await peer.stop();
+    }
+  });
+
+  it("they leave and are left, crash and are failed, come back and are alive; we leave and are left", async () => {
+    const { pool, address } = await ours("127.0.73.3");
+    const leaver = await theirs("leaver", "127.0.73.1", `-join=${address}`);
+    const crasher = await theirs("crasher", "127.0.73.2", `-join=${address}`);
+    let again: Theirs | undefined;
+    try {
+      await eventually(
+        "both joined",
+        () => statusOf(pool, "leaver") === "alive" && statusOf(pool, "crasher") === "alive",
+        crasher.output,
+      );
+      await leaver.stop("SIGINT");
+      await eventually("the leaver left", () => statusOf(pool, "leaver") === "left", leaver.output);
+      await crasher.stop();
+      await eventually("the crasher failed", () => statusOf(pool, "crasher") === "failed", crasher.output);
+      again = await theirs("leaver", "127.0.73.1", `-join=${address}`);
+      await eventually("the leaver is back", () => statusOf(pool, "leaver") === "alive", again.output);
+      await pool.leave();
+      await eventually("they saw us leave", () => /ours\s+\S+\s+left/.test(again?.command("members") ?? ""), again.output);
+    } finally {
+      await pool.stop();
+      await again?.stop();
+      await crasher.stop();
+      await leaver.stop();
+    }
+  });
+
+  it("with a key they and we understand one another; without it joining fails in memberlist's words", async () => {
+    const decoded = fromBase64(key);
+    assert.ok("bytes" in decoded);
+    const peer = await theirs("real", "127.0.74.1", `-encrypt=${key}`);
+    const { pool } = await ours("127.0.74.2", { keyring: new Keyring([decoded.bytes]) });
+    const stranger = await ours("127.0.74.3", { name: "stranger" });
+    try {
+      assert.equal(await pool.join([peer.address]), 1);
+      await eventually("they list us alive", () => /ours\s+\S+\s+alive/.test(peer.command("members")), peer.output);
+      await assert.rejects(stranger.pool.join([peer.address]), {
+        code: "rejected",
+        message:
+          "1 error occurred:\n\t* Failed to join 127.0.74.1: Remote state is encrypted and encryption is not configured\n\n",
+      });
+    } finally {
+      await pool.stop();
+      await stranger.pool.stop();
+      await peer.stop();
+    }
+  });
+
+  it("for ten seconds beside two of them nobody suspects anybody, and coordinates move", async () => {
+    const { pool, events, address } = await ours("127.0.75.3");
+    const peers = await Promise.all([
+      theirs("one", "127.0.75.1", `-join=${address}`),
+      theirs("two", "127.0.75.2", `-join=${address}`),
+    ]);
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 10_000));
+      for (const peer of peers) assert.doesNotMatch(peer.output(), /[Ss]uspect|Failed|Refuting a (suspect|dead)|\[ERR\]/);
+      assert.deepEqual(
+        events.map((event) => event.kind).filter((kind) => kind !== "join" && kind !== "update"),
+        [],
+      );
+      assert.ok(pool.coordinate().vec.some((value) => value !== 0));
+      assert.equal(pool.stats().health_score, "0");
+    } finally {
+      await pool.stop();
+      for (const peer of peers) await peer.stop();
+    }
+  });
+});
