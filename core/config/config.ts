@@ -43,6 +43,9 @@ export interface AgentConfig {
     readonly sidecarMax: number;
   };
 
+  /** Octal, for the sockets among the addresses; "" leaves the platform's own. */
+  readonly unixSocketMode?: string;
+
   readonly domain: string;
   readonly altDomain: string;
   readonly recursors: readonly string[];

@@ -1,0 +1,56 @@
+/**
+ * Saying no to what is not there yet. A key is refused only when its value asks for something: `acl.enabled = false`,
+ * `retry_join = []` and the like pass, so that existing files need as few changes as possible.
+ */
+import { AgentError } from "../types/errors.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Setting, Settings } from "./decode.ts";
+import { parseDuration } from "./duration.ts";
+import { errorList } from "./go-text.ts";
+import { configKeys, type KeyRow } from "./keys.ts";
+
+/** Throws `AgentError("config-invalid")` that names every such key. */
+export function refuseUnbuilt(settings: Settings, config: AgentConfig, options: { readonly validateOnly: boolean }): void {
+  const problems: string[] = [];
+  for (const row of configKeys) {
+    const value = settings.get(row.key);
+    if (row.status !== "unbuilt" || value === undefined || !asks(row, value)) continue;
+    problems.push(`${row.key}: not supported yet`);
+  }
+  if (config.bootstrapExpect > 1) problems.push("bootstrap_expect: more than 1 is not supported yet");
+  const primary = settings.get("primary_datacenter");
+  if (primary !== "" && String(primary).toLowerCase() !== config.datacenter) {
+    problems.push("primary_datacenter: another than the agent's own is not supported yet");
+  }
+  if (problems.length > 0) throw new AgentError("config-invalid", { message: errorList(problems) });
+  if (!config.server && !options.validateOnly) {
+    throw new AgentError("config-invalid", {
+      message: "client agents are not supported yet: start with -server -bootstrap or with -dev",
+    });
+  }
+}
+
+/** Keys whose neutral values are more than their default. */
+const neutral: ReadonlyMap<string, (value: number) => boolean> = new Map([
+  ["ports.https", (port) => port <= 0],
+  ["ports.grpc", (port) => port <= 0],
+  // The versions that are spoken anyway.
+  ["protocol", (version) => version === 2 || version === 3],
+  ["raft_protocol", (version) => version === 0 || version === 3],
+  ["limits.rpc_rate", (rate) => rate < 0],
+]);
+
+function asks(row: KeyRow, value: Setting): boolean {
+  const isNeutral = neutral.get(row.key);
+  if (isNeutral !== undefined) return !isNeutral(value as number);
+  if (Array.isArray(value)) return value.length > 0;
+  if (typeof value === "object") return Object.keys(value).length > 0;
+  if (row.type === "duration") return millisOf(String(value)) !== millisOf(String(row.default ?? "0s"));
+  const zero = row.type === "string" ? "" : row.type === "bool" ? false : 0;
+  return value !== (row.default ?? zero);
+}
+
+function millisOf(text: string): number {
+  const parsed = parseDuration(text);
+  return parsed.kind === "duration" ? parsed.millis : 0;
+}
