@@ -1,6 +1,6 @@
 /**
  * The flags of the `agent` command, as data: the command line reads them with these kinds, prints these helps, and
- * hands what was given to {@link fromFlags}, which makes the sources of core/config/load.ts of it.
+ * hands what was given to {@link sourcesFromFlags}, which makes the sources of core/config/load.ts of it.
  */
 import { AgentError } from "../types/errors.ts";
 import type { Setting, Settings } from "./decode.ts";
@@ -102,7 +102,7 @@ export const AGENT_FLAGS: readonly AgentFlag[] = rows.map(([name, kind, key, hel
 const flagsByName: ReadonlyMap<string, AgentFlag> = new Map(AGENT_FLAGS.map((flag) => [flag.name, flag]));
 
 /** Throws `AgentError("config-invalid")` in the words of Go's flag package for a value of the wrong kind or an unknown name. */
-export function fromFlags(given: readonly GivenFlag[]): ConfigSources {
+export function sourcesFromFlags(given: readonly GivenFlag[]): ConfigSources {
   const lists: Settings = new Map();
   const scalars: Settings = new Map();
   const files: string[] = [];
