@@ -29,7 +29,7 @@ import { consulVersion } from "./identity.ts";
 import { Leader } from "./leader.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
-import { createRaft } from "./raft.ts";
+import { Raft } from "./raft.ts";
 import { Registrations } from "./registrations.ts";
 import { ServerStore } from "./server-store.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -68,7 +68,7 @@ export class Agent implements AgentApi {
   readonly #registrations: Registrations;
   readonly #antiEntropy: AntiEntropy;
   readonly #leader: Leader;
-  readonly #raft: ReturnType<typeof createRaft>;
+  readonly #raft: Raft;
   readonly #serverStore: ServerStore;
   readonly #shared: SharedReads;
   readonly #plugins: PluginHost;
@@ -93,7 +93,6 @@ export class Agent implements AgentApi {
       nodeId,
       sockets: dependencies.sockets,
       logger: serverLogger,
-      raftState: () => this.#raft.state(),
       isLeading: () => this.#leader.leading,
       onMember: (member) => this.#onMember(member),
     });
@@ -107,7 +106,7 @@ export class Agent implements AgentApi {
       write: (command) => this.#serverStore.write(command),
       now,
     });
-    this.#raft = createRaft({
+    this.#raft = new Raft({
       runtime,
       storage,
       config,

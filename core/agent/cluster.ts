@@ -3,8 +3,8 @@
  *
  *   RPC listener (port known) ─► WAN pool ─► LAN pool, whose tags name the other two ports
  */
-import type { Coordinate } from "../catalog/records.ts";
-import type { AgentConfig, GossipConfig } from "../config/config.ts";
+import type { Coordinate, StringMap } from "../catalog/records.ts";
+import type { AgentConfig } from "../config/config.ts";
 import type { ClusterApi, Member } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import { type Address, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
@@ -19,11 +19,12 @@ export interface ClusterOptions {
   readonly nodeId: string;
   readonly sockets: boolean;
   readonly logger: Logger;
-  readonly raftState: () => { readonly leader: string | undefined };
   readonly isLeading: () => boolean;
   readonly onMember: (member: Member) => void;
 }
 
+/** Between datacenters: slower rounds, more patience (memberlist's WAN defaults). */
+const wanTiming = { pushPullInterval: 60_000, gossipToTheDead: 60_000, streamTimeout: 30_000 } as const;
 const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
 export class Cluster implements ClusterApi {
@@ -32,14 +33,17 @@ export class Cluster implements ClusterApi {
   #lan: Pool | undefined;
   #wan: Pool | undefined;
   #serverPort: number;
+  readonly #gossipPorts: { lan: number; wan: number };
 
   constructor(options: ClusterOptions) {
     this.#options = options;
-    this.#serverPort = Math.max(0, options.config.ports.server);
+    const { ports } = options.config;
+    this.#serverPort = Math.max(0, ports.server);
+    this.#gossipPorts = { lan: Math.max(0, ports.serfLan), wan: Math.max(0, ports.serfWan) };
   }
 
   async start(): Promise<void> {
-    const { config, nodeId, runtime, sockets, logger } = this.#options;
+    const { config, runtime, sockets, logger } = this.#options;
     if (!sockets) return;
     const { streams, datagrams } = runtime;
     if (streams === undefined || datagrams === undefined) {
@@ -59,29 +63,13 @@ export class Cluster implements ClusterApi {
       },
     });
     this.#serverPort = (await this.#rpc.start()).port;
-    const ports = { server: this.#serverPort, serfLan: config.ports.serfLan, serfWan: config.ports.serfWan };
     if (config.ports.serfWan >= 0) {
-      this.#wan = this.#pool(
-        "wan",
-        `${config.nodeName}.${config.datacenter}`,
-        config.serfWanBind,
-        config.ports.serfWan,
-        config.advertiseAddrWan,
-        config.gossipWan,
-        serverTags(config, nodeId, "wan", ports),
-      );
-      ports.serfWan = (await this.#wan.start()).port;
+      this.#wan = this.#pool("wan");
+      this.#gossipPorts.wan = (await this.#wan.start()).port;
     }
-    this.#lan = this.#pool(
-      "lan",
-      config.nodeName,
-      config.serfLanBind,
-      config.ports.serfLan,
-      config.advertiseAddr,
-      config.gossipLan,
-      serverTags(config, nodeId, "lan", ports),
-    );
-    await this.#lan.start();
+    // Last: its tags name the other two ports.
+    this.#lan = this.#pool("lan");
+    this.#gossipPorts.lan = (await this.#lan.start()).port;
     logger.log("info", "Adding LAN server", {
       server: `${config.nodeName} (Addr: tcp/${formatAddress(this.rpcAddress())}) (DC: ${config.datacenter})`,
     });
@@ -94,8 +82,12 @@ export class Cluster implements ClusterApi {
 
   address(surface: string): SurfaceAddress | undefined {
     if (surface === "server") return this.#rpc?.local;
-    if (surface === "serf_lan") return this.#lan?.local;
-    return surface === "serf_wan" ? this.#wan?.local : undefined;
+    const { config, sockets } = this.#options;
+    if (!sockets) return undefined;
+    if (surface === "serf_lan") return { host: config.serfLanBind, port: this.#gossipPorts.lan };
+    return surface === "serf_wan" && this.#wan !== undefined
+      ? { host: config.serfWanBind, port: this.#gossipPorts.wan }
+      : undefined;
   }
 
   members(pool: "lan" | "wan"): readonly Member[] {
@@ -133,8 +125,10 @@ export class Cluster implements ClusterApi {
     );
   }
 
-  forceLeave(node: string, _prune: boolean): Promise<void> {
-    return Promise.reject(new AgentError("rejected", { message: `agent: No node found with name '${node}'` }));
+  forceLeave(node: string, prune: boolean): Promise<void> {
+    return this.#lan === undefined
+      ? Promise.reject(new AgentError("rejected", { message: `agent: No node found with name '${node}'` }))
+      : this.#lan.forceLeave(node, prune);
   }
 
   pools(): { readonly lan: Pool | undefined; readonly wan: Pool | undefined } {
@@ -154,49 +148,43 @@ export class Cluster implements ClusterApi {
     return pool === "lan" ? this.#lan : this.#wan;
   }
 
-  #alone(pool: "lan" | "wan"): Member {
-    const { config, nodeId } = this.#options;
-    const ports = {
-      server: this.#serverPort,
-      serfLan: Math.max(0, config.ports.serfLan),
-      serfWan: Math.max(0, config.ports.serfWan),
-    };
-    const name = pool === "lan" ? config.nodeName : `${config.nodeName}.${config.datacenter}`;
-    return lonelyMember(
-      name,
-      config.advertiseAddr,
-      pool === "lan" ? ports.serfLan : ports.serfWan,
-      serverTags(config, nodeId, pool, ports),
-    );
+  #nameIn(pool: "lan" | "wan"): string {
+    const { nodeName, datacenter } = this.#options.config;
+    return pool === "lan" ? nodeName : `${nodeName}.${datacenter}`;
   }
 
-  #pool(
-    kind: "lan" | "wan",
-    name: string,
-    bind: string,
-    port: number,
-    advertise: string,
-    gossip: GossipConfig,
-    tags: Readonly<Record<string, string>>,
-  ): Pool {
-    const { runtime, logger } = this.#options;
-    const { datagrams, streams } = runtime;
+  #tags(pool: "lan" | "wan"): StringMap {
+    const { config, nodeId } = this.#options;
+    return serverTags(config, nodeId, pool, { server: this.#serverPort, serfWan: this.#gossipPorts.wan });
+  }
+
+  #alone(pool: "lan" | "wan"): Member {
+    return lonelyMember(this.#nameIn(pool), this.#options.config.advertiseAddr, this.#gossipPorts[pool], this.#tags(pool));
+  }
+
+  #pool(kind: "lan" | "wan"): Pool {
+    const { runtime, logger, config } = this.#options;
+    const { clock, random, crypto, datagrams, streams } = runtime;
     assert(datagrams !== undefined && streams !== undefined, "a pool is made only where there are sockets");
+    const lan = kind === "lan";
     return createPool({
-      kind,
-      clock: runtime.clock,
-      random: runtime.random.fork(`gossip-${kind}`),
-      crypto: runtime.crypto,
+      label: kind,
+      clock,
+      random,
+      crypto,
       datagrams,
       streams,
-      logger: logger.child(`serf.${kind}`),
-      name,
-      bind: { host: bind, port },
-      advertise,
-      tags,
-      gossip,
-      onMember: (member) => {
-        if (kind === "lan") this.#options.onMember(member);
+      logger,
+      name: this.#nameIn(kind),
+      bind: lan
+        ? { host: config.serfLanBind, port: config.ports.serfLan }
+        : { host: config.serfWanBind, port: config.ports.serfWan },
+      advertise: { host: lan ? config.advertiseAddr : config.advertiseAddrWan },
+      tags: this.#tags(kind),
+      gossip: lan ? config.gossipLan : config.gossipWan,
+      ...(lan ? {} : { timing: wanTiming }),
+      onEvent: (event) => {
+        if (lan && event.kind !== "user") this.#options.onMember(event.member);
       },
     });
   }

@@ -47,7 +47,6 @@ function whyNoUuid(id: string): string {
 
 export interface BoundPorts {
   readonly server: number;
-  readonly serfLan: number;
   readonly serfWan: number;
 }
 

@@ -13,10 +13,10 @@ import { decode, encode } from "../codec/cbor.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
-import type { RaftDriver } from "../raft/driver.ts";
 import { entryCommand } from "../raft/messages.ts";
 import { AgentError, assert } from "../types/errors.ts";
 import type { Leader } from "./leader.ts";
+import type { Raft } from "./raft.ts";
 import type { SharedReads } from "./shared-reads.ts";
 
 /** Requests held without a leader; more are refused at once. */
@@ -24,7 +24,7 @@ const heldMax = 10_000;
 
 export interface ServerStoreOptions {
   readonly catalog: Catalog;
-  readonly raft: RaftDriver;
+  readonly raft: Raft;
   readonly shared: SharedReads;
   readonly leader: Leader;
   readonly clock: Clock;
@@ -45,7 +45,7 @@ export class ServerStore implements StoreApi {
 
   meta(index: number): ReadMeta {
     const { raft } = this.#options;
-    return { index, knownLeader: raft.state().leader !== undefined, lastContact: Math.floor(raft.lastContact()) };
+    return { index, knownLeader: raft.knowsLeader(), lastContact: Math.floor(raft.lastContact()) };
   }
 
   async read<Kind extends QueryKind>(
@@ -83,7 +83,7 @@ export class ServerStore implements StoreApi {
   async write(command: Command, options: { readonly datacenter?: string } = {}): Promise<CommandResult> {
     this.#requireLocal(options.datacenter);
     if (!this.#options.raft.isLeader()) await this.#leaderKnown();
-    const { result } = await this.#options.raft.propose(encode(command), entryCommand);
+    const { result } = await this.#options.raft.propose(encode(command));
     return result as CommandResult;
   }
 
