@@ -26,7 +26,10 @@ export type Command =
   | { readonly kind: "sessionCreate"; readonly session: NewSession; readonly now: LeaderTime }
   | { readonly kind: "sessionDestroy"; readonly id: string; readonly now: LeaderTime }
   | { readonly kind: "txn"; readonly ops: readonly TxnOp[]; readonly now: LeaderTime }
-  | { readonly kind: "coordinates"; readonly updates: readonly { readonly node: string; readonly segment: string; readonly coordinate: Coordinate }[] }
+  | {
+      readonly kind: "coordinates";
+      readonly updates: readonly { readonly node: string; readonly segment: string; readonly coordinate: Coordinate }[];
+    }
   /** Drops KV tombstones up to and including `index`. */
   | { readonly kind: "tombstonesReap"; readonly index: LogIndex }
   /** Changes nothing: a new leader proposes it to learn that everything before is applied. */
@@ -43,7 +46,8 @@ export interface RegisterCommand {
   /** Leave an existing node's address, tagged addresses and meta as they are. */
   readonly skipNodeUpdate: boolean;
   readonly service: ServiceFields | undefined;
-  readonly checks: readonly CheckFields[];
+  /** `node` only when the request named one: another than the registered node is refused. */
+  readonly checks: readonly (CheckFields & { readonly node?: string })[];
   readonly now: LeaderTime;
 }
 
@@ -61,22 +65,66 @@ export type NewSession = Omit<SessionRecord, "createIndex" | "modifyIndex">;
 export type KvOp =
   | { readonly op: "set"; readonly key: string; readonly value: Bytes; readonly flags: number | bigint }
   | { readonly op: "cas"; readonly key: string; readonly value: Bytes; readonly flags: number | bigint; readonly index: LogIndex }
-  | { readonly op: "acquire"; readonly key: string; readonly value: Bytes; readonly flags: number | bigint; readonly session: string }
-  | { readonly op: "release"; readonly key: string; readonly value: Bytes; readonly flags: number | bigint; readonly session: string }
+  | {
+      readonly op: "acquire";
+      readonly key: string;
+      readonly value: Bytes;
+      readonly flags: number | bigint;
+      readonly session: string;
+    }
+  | {
+      readonly op: "release";
+      readonly key: string;
+      readonly value: Bytes;
+      readonly flags: number | bigint;
+      readonly session: string;
+    }
   | { readonly op: "delete"; readonly key: string }
   | { readonly op: "deleteCas"; readonly key: string; readonly index: LogIndex }
   | { readonly op: "deleteTree"; readonly prefix: string };
 
 /** One operation of a transaction. `index` is a ModifyIndex to compare with. */
 export type TxnOp =
-  | { readonly on: "kv"; readonly verb: TxnKvVerb; readonly key: string; readonly value: Bytes; readonly flags: number | bigint; readonly index: LogIndex; readonly session: string }
-  | { readonly on: "node"; readonly verb: TxnVerb; readonly node: Omit<NodeRecord, "createIndex" | "modifyIndex"> & { readonly modifyIndex: LogIndex } }
-  | { readonly on: "service"; readonly verb: TxnVerb; readonly node: string; readonly service: ServiceFields & { readonly modifyIndex: LogIndex } }
-  | { readonly on: "check"; readonly verb: TxnVerb; readonly node: string; readonly check: CheckFields & { readonly modifyIndex: LogIndex } };
+  | {
+      readonly on: "kv";
+      readonly verb: TxnKvVerb;
+      readonly key: string;
+      readonly value: Bytes;
+      readonly flags: number | bigint;
+      readonly index: LogIndex;
+      readonly session: string;
+    }
+  | {
+      readonly on: "node";
+      readonly verb: TxnVerb;
+      readonly node: Omit<NodeRecord, "createIndex" | "modifyIndex"> & { readonly modifyIndex: LogIndex };
+    }
+  | {
+      readonly on: "service";
+      readonly verb: TxnVerb;
+      readonly node: string;
+      readonly service: ServiceFields & { readonly modifyIndex: LogIndex };
+    }
+  | {
+      readonly on: "check";
+      readonly verb: TxnVerb;
+      readonly node: string;
+      readonly check: CheckFields & { readonly modifyIndex: LogIndex };
+    };
 export type TxnVerb = "get" | "set" | "cas" | "delete" | "delete-cas";
 export type TxnKvVerb =
-  | "set" | "cas" | "lock" | "unlock" | "get" | "get-tree" | "check-index" | "check-session" | "check-not-exists"
-  | "delete" | "delete-tree" | "delete-cas";
+  | "set"
+  | "cas"
+  | "lock"
+  | "unlock"
+  | "get"
+  | "get-tree"
+  | "check-index"
+  | "check-session"
+  | "check-not-exists"
+  | "delete"
+  | "delete-tree"
+  | "delete-cas";
 
 export type TxnResult =
   | { readonly on: "kv"; readonly record: KvRecord }
@@ -90,5 +138,9 @@ export type CommandResult =
   /** KV operations: whether it took effect. */
   | { readonly kind: "took"; readonly effect: boolean }
   | { readonly kind: "session"; readonly id: string }
-  | { readonly kind: "txn"; readonly results: readonly TxnResult[]; readonly errors: readonly { readonly opIndex: number; readonly what: string }[] }
+  | {
+      readonly kind: "txn";
+      readonly results: readonly TxnResult[];
+      readonly errors: readonly { readonly opIndex: number; readonly what: string }[];
+    }
   | { readonly kind: "rejected"; readonly message: string };

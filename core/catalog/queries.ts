@@ -6,7 +6,17 @@
  */
 import type { LogIndex } from "../types/ids.ts";
 import type { TxnOp, TxnResult } from "./commands.ts";
-import type { CheckedInstance, CheckRecord, Coordinate, KvRecord, NodeRecord, ServiceInstance, ServiceRecord, SessionRecord, StringMap } from "./records.ts";
+import type {
+  CheckedInstance,
+  CheckRecord,
+  Coordinate,
+  KvRecord,
+  NodeRecord,
+  ServiceInstance,
+  ServiceRecord,
+  SessionRecord,
+  StringMap,
+} from "./records.ts";
 
 /** Common to reads of nodes, services and checks. */
 export interface Selection {
@@ -74,7 +84,10 @@ export interface Answers {
   readonly nodeSessions: readonly SessionRecord[];
   readonly coordinates: readonly CoordinateEntry[];
   readonly coordinate: readonly CoordinateEntry[];
-  readonly txnRead: { readonly results: readonly TxnResult[]; readonly errors: readonly { readonly opIndex: number; readonly what: string }[] };
+  readonly txnRead: {
+    readonly results: readonly TxnResult[];
+    readonly errors: readonly { readonly opIndex: number; readonly what: string }[];
+  };
   readonly byAddress: { readonly nodes: readonly NodeRecord[]; readonly services: readonly ServiceInstance[] };
 }
 

@@ -1,0 +1,174 @@
+/**
+ * The catalog: nodes, services, checks, sessions, keys and coordinates, as every server of the cluster holds them.
+ *
+ *   committed command ──apply──► tables ──touch──► watches ──flush──► who waits
+ *                                  │
+ *                        query ──evaluate──► answer, index, what may change them
+ *                                  │
+ *                              snapshot ──► bytes ──► restore
+ *
+ * Commands come in the order of the log and are all that changes the tables: no clock, no chance, no configuration, so
+ * the same log gives the same state on every server and after every restart (`hash` compares them).
+ *
+ * Invariants
+ * - a command takes effect as a whole or, when refused, not at all, and then wakes nobody
+ * - ModifyIndex and the index of a topic never fall, but for a restored snapshot
+ * - a command that changes nothing moves no index
+ * - each lock has one holder, and the holder is a session that exists
+ * - each check with a service and each session names a node that exists
+ *
+ * In here: apply (this file), nodes, services, checks, sessions, kv, txn, coordinates (the commands), evaluate* (the queries),
+ * filter* (the expressions), watch (who waits), snapshot. Tests: tests/core/catalog, tests/cases/catalog.
+ */
+import { AgentError, assert, unreachable } from "../types/errors.ts";
+import type { LogIndex } from "../types/ids.ts";
+import type { Command, CommandResult } from "./commands.ts";
+import { updateCoordinates } from "./coordinates.ts";
+import { evaluate } from "./evaluate.ts";
+import { applyKv } from "./kv.ts";
+import { deregister, register } from "./nodes.ts";
+import type { Answers, Evaluation, Query, QueryKind, QueryOf } from "./queries.ts";
+import { Refusal } from "./refusal.ts";
+import { createSession, endSession } from "./sessions.ts";
+import { type CatalogSnapshot, SnapshotReader, stateHash, takeSnapshot } from "./snapshot.ts";
+import { Tables } from "./tables.ts";
+import { runTxn } from "./txn.ts";
+import { Watches } from "./watch.ts";
+
+/** Running snapshots each make writes a little dearer. */
+const snapshotsMax = 8;
+
+const done: CommandResult = { kind: "done" };
+const took: CommandResult = { kind: "took", effect: true };
+const tookNot: CommandResult = { kind: "took", effect: false };
+
+export class Catalog {
+  /** Call `watches.flush()` after each batch of `apply`. */
+  readonly watches = new Watches();
+  #tables = new Tables(this.watches);
+  #lastIndex: LogIndex = 0;
+  #snapshots = 0;
+
+  /** The index of the last command applied, or of the snapshot that was restored. */
+  get lastIndex(): LogIndex {
+    return this.#lastIndex;
+  }
+
+  /** How much there is, for `consul info` and metrics. */
+  get sizes(): {
+    readonly nodes: number;
+    readonly services: number;
+    readonly checks: number;
+    readonly sessions: number;
+    readonly keys: number;
+    readonly tombstones: number;
+  } {
+    const { nodes, services, checks, sessions, kv } = this.#tables;
+    return {
+      nodes: nodes.size,
+      services: services.size,
+      checks: checks.size,
+      sessions: sessions.size,
+      keys: kv.size,
+      tombstones: kv.tombstoneCount,
+    };
+  }
+
+  /** Applies the command at `index` of the log. Indexes grow from call to call; not all reach the catalog. */
+  apply(index: LogIndex, command: Command): CommandResult {
+    assert(index > this.#lastIndex, "commands are applied in the order of the log");
+    this.#lastIndex = index;
+    if ("now" in command) this.#tables.lockDelays.prune(command.now);
+    try {
+      return this.#apply(index, command);
+    } catch (error) {
+      if (this.#tables.journal.open) this.#tables.journal.rollback();
+      if (error instanceof Refusal) return { kind: "rejected", message: error.message };
+      throw error;
+    }
+  }
+
+  #apply(index: LogIndex, command: Command): CommandResult {
+    const tables = this.#tables;
+    switch (command.kind) {
+      case "kv":
+        // A refused operation has changed nothing, so there is nothing to be able to undo.
+        return applyKv(tables, index, command.op, command.now) ? took : tookNot;
+      case "register":
+        tables.journal.begin();
+        register(tables, index, command);
+        tables.commit();
+        return done;
+      case "deregister":
+        deregister(tables, index, command);
+        return done;
+      case "sessionCreate":
+        return { kind: "session", id: createSession(tables, index, command.session).id };
+      case "sessionDestroy":
+        endSession(tables, index, command.id, command.now);
+        return done;
+      case "txn": {
+        tables.journal.begin();
+        const { results, errors } = runTxn(tables, index, command.ops, command.now);
+        if (errors.length > 0) tables.journal.rollback();
+        else tables.commit();
+        return { kind: "txn", results, errors };
+      }
+      case "coordinates":
+        updateCoordinates(tables, index, command.updates);
+        return done;
+      case "tombstonesReap":
+        tables.kv.reap(command.index);
+        return done;
+      case "barrier":
+        return done;
+      default:
+        return unreachable(command);
+    }
+  }
+
+  /**
+   * Answers a query from the state as it is now. Throws `rejected` with Consul's text for a broken filter or session ID.
+   * The first form infers the answer's type from the query.
+   */
+  evaluate<Kind extends QueryKind>(query: { readonly kind: Kind } & QueryOf<Kind>): Evaluation<Answers[Kind]>;
+  evaluate<Kind extends QueryKind>(query: QueryOf<Kind>): Evaluation<Answers[Kind]>;
+  evaluate<Kind extends QueryKind>(query: QueryOf<Kind>): Evaluation<Answers[Kind]> {
+    return evaluate<Kind>(this.#tables, query);
+  }
+
+  /** The whole state at this moment, taken in O(1); serving and applying go on. Must be read to its end or released. Throws `rate-limited`. */
+  snapshot(): CatalogSnapshot {
+    if (this.#snapshots >= snapshotsMax) {
+      throw new AgentError("rate-limited", { message: `Cannot take a snapshot: ${snapshotsMax} are being read already` });
+    }
+    this.#snapshots++;
+    return takeSnapshot(this.#tables, this.#lastIndex, () => {
+      this.#snapshots--;
+    });
+  }
+
+  /**
+   * Replaces the whole state by a snapshot: push its bytes, then finish. Until then the old state serves; afterwards
+   * `watches.flush()` tells everyone who waits. Both throw `snapshot-corrupt` and then leave the state as it was.
+   */
+  restore(): { push(chunk: Uint8Array): void; finish(): void } {
+    const reader = new SnapshotReader(new Tables(this.watches));
+    return {
+      push: (chunk) => reader.push(chunk),
+      finish: () => {
+        const { tables, lastIndex } = reader.finish();
+        this.#tables = tables;
+        this.#lastIndex = lastIndex;
+        this.watches.abandon();
+      },
+    };
+  }
+
+  /** Equal on two servers exactly when their states are. Costs a walk over everything. */
+  hash(): string {
+    return stateHash(this.#tables);
+  }
+}
+
+export type { Query };

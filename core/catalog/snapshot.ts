@@ -1,0 +1,262 @@
+/**
+ * The whole catalog to bytes and back.
+ *
+ *   frame = length (4 bytes, big-endian) and a CBOR value
+ *   ["proconsul-catalog", 1, lastIndex, kvIndex]  [table, rows]…  ["end", frames before this one]
+ *
+ * Taking one is O(1): ordered tables are cloned copy-on-write and keys keep their old records in an overlay, so that
+ * serving and applying go on while the frames are made one by one. Frames are cut by size, rows are in key order, so
+ * equal states give equal bytes. What can be derived (orders, who holds which key) is not stored.
+ */
+import { decode, encode } from "../codec/cbor.ts";
+import { type Bytes, concat } from "../types/bytes.ts";
+import { AgentError } from "../types/errors.ts";
+import type { LogIndex } from "../types/ids.ts";
+import type { CoordinateEntry } from "./queries.ts";
+import type { CheckRecord, KvRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
+import { checksOf } from "./sessions.ts";
+import type { Tables } from "./tables.ts";
+
+const format = "proconsul-catalog";
+const version = 1;
+/** A frame is closed when its rows reach this size: large enough to be cheap, small enough not to stall the loop. */
+const frameBytesAim = 64 * 1024;
+const frameRowsMax = 512;
+/** What a reader accepts: one row may be as large as a request. */
+const frameBytesMax = 64 * 1024 * 1024;
+const lengthBytes = 4;
+
+/** Read once. Ends itself when read to its end or when the reading loop is left; otherwise call `release`. */
+export interface CatalogSnapshot extends Iterable<Bytes> {
+  readonly lastIndex: LogIndex;
+  /** Harmless when repeated. */
+  release(): void;
+}
+
+type KvRow = readonly [
+  key: string,
+  value: Bytes,
+  flags: number | bigint,
+  lockIndex: number,
+  session: string | undefined,
+  create: LogIndex,
+  modify: LogIndex,
+];
+
+export function takeSnapshot(tables: Tables, lastIndex: LogIndex, onRelease: () => void): CatalogSnapshot {
+  const { kvIndex, indexes } = tables.freezeIndexes();
+  const kv = tables.kv.freeze();
+  const lockDelays = tables.lockDelays.entries();
+  const plain = [
+    ["nodes", tables.nodes.freeze()],
+    ["services", tables.services.freeze()],
+    ["checks", tables.checks.freeze()],
+    ["sessions", tables.sessions.freeze()],
+    ["coordinates", tables.coordinates.freeze()],
+  ] as const;
+  let open = true;
+  const release = (): void => {
+    if (!open) return;
+    open = false;
+    kv.release();
+    onRelease();
+  };
+
+  function* frames(): Generator<Bytes> {
+    try {
+      yield frame([format, version, lastIndex, kvIndex]);
+      let count = 1;
+      const rows = function* (): Generator<Bytes> {
+        yield* batches("indexes", indexes.entries());
+        for (const [name, table] of plain) yield* batches(name, table.values());
+        yield* batches("lockDelays", lockDelays.values());
+        yield* batches("tombstones", kv.tombstones.entries());
+        yield* batches("kv", kvRows(kv.keys.keys(), kv.read));
+      };
+      for (const bytes of rows()) {
+        count++;
+        yield bytes;
+      }
+      yield frame(["end", count]);
+    } finally {
+      release();
+    }
+  }
+  return { lastIndex, release, [Symbol.iterator]: frames };
+}
+
+function* kvRows(keys: Iterable<string>, read: (key: string) => KvRecord | undefined): Generator<KvRow> {
+  for (const key of keys) {
+    const record = read(key) as KvRecord;
+    yield [key, record.value, record.flags, record.lockIndex, record.session, record.createIndex, record.modifyIndex];
+  }
+}
+
+function* batches(table: string, rows: Iterable<unknown>): Generator<Bytes> {
+  let batch: unknown[] = [];
+  let size = 0;
+  for (const row of rows) {
+    batch.push(row);
+    size += sizeOf(row);
+    if (size < frameBytesAim && batch.length < frameRowsMax) continue;
+    yield frame([table, batch]);
+    batch = [];
+    size = 0;
+  }
+  if (batch.length > 0) yield frame([table, batch]);
+}
+
+/** Only values of keys are large enough to matter. */
+function sizeOf(row: unknown): number {
+  const value: unknown = Array.isArray(row) ? row[1] : undefined;
+  return value instanceof Uint8Array ? value.length : 0;
+}
+
+function frame(value: unknown): Bytes {
+  const encoded = encode(value);
+  const bytes = new Uint8Array(lengthBytes + encoded.length);
+  new DataView(bytes.buffer).setUint32(0, encoded.length);
+  bytes.set(encoded, lengthBytes);
+  return bytes;
+}
+
+/** Fills empty tables from the bytes of a snapshot, cut anywhere. Throws `snapshot-corrupt`. */
+export class SnapshotReader {
+  readonly #tables: Tables;
+  #parts: Bytes[] = [];
+  #size = 0;
+  /** Bytes needed before anything can be read. */
+  #needed = lengthBytes;
+  #frames = 0;
+  #lastIndex: LogIndex = 0;
+  #kvIndex: LogIndex = 0;
+  readonly #indexes: [string, LogIndex][] = [];
+  readonly #tombstones: [string, LogIndex][] = [];
+  #ended = false;
+
+  constructor(emptyTables: Tables) {
+    this.#tables = emptyTables;
+  }
+
+  push(chunk: Bytes): void {
+    this.#parts.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size < this.#needed) return;
+    const bytes = this.#parts.length === 1 ? chunk : concat(this.#parts);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    let at = 0;
+    this.#needed = lengthBytes;
+    while (bytes.length - at >= lengthBytes) {
+      const length = view.getUint32(at);
+      if (length > frameBytesMax) throw corrupt(`a frame of ${length} bytes exceeds the limit of ${frameBytesMax}`);
+      if (bytes.length - at < lengthBytes + length) {
+        this.#needed = lengthBytes + length;
+        break;
+      }
+      this.#readFrame(bytes.subarray(at + lengthBytes, at + lengthBytes + length));
+      at += lengthBytes + length;
+    }
+    this.#parts = at < bytes.length ? [bytes.slice(at)] : [];
+    this.#size = bytes.length - at;
+  }
+
+  finish(): { readonly tables: Tables; readonly lastIndex: LogIndex } {
+    if (!this.#ended || this.#size > 0) throw corrupt("it ends too early or too late");
+    // Reaping goes by age.
+    this.#tombstones.sort(([, left], [, right]) => left - right);
+    for (const [key, index] of this.#tombstones) this.#tables.kv.bury(key, index);
+    this.#tables.restoreIndexes(this.#kvIndex, this.#indexes);
+    return { tables: this.#tables, lastIndex: this.#lastIndex };
+  }
+
+  #readFrame(bytes: Bytes): void {
+    if (this.#ended) throw corrupt("a frame follows the end");
+    try {
+      const value = decode(bytes, `frame ${this.#frames} of a catalog snapshot`) as readonly [string, unknown, unknown, unknown];
+      if (this.#frames === 0) this.#readHeader(value);
+      else if (value[0] === "end") {
+        if (value[1] !== this.#frames) throw corrupt("frames are missing");
+        this.#ended = true;
+      } else this.#readRows(value[0], value[1]);
+    } catch (cause) {
+      if (cause instanceof AgentError && cause.code === "snapshot-corrupt") throw cause;
+      throw corrupt(`frame ${this.#frames} cannot be read`, cause);
+    }
+    this.#frames++;
+  }
+
+  #readHeader([name, found, lastIndex, kvIndex]: readonly [string, unknown, unknown, unknown]): void {
+    if (name !== format) throw corrupt("it is not a catalog snapshot");
+    if (found !== version) throw corrupt(`its version ${String(found)} is not ${version}`);
+    this.#lastIndex = wholeNumber(lastIndex);
+    this.#kvIndex = wholeNumber(kvIndex);
+  }
+
+  #readRows(table: string, value: unknown): void {
+    if (!Array.isArray(value)) throw corrupt("rows are not a list");
+    const tables = this.#tables;
+    switch (table) {
+      case "indexes":
+        for (const [topic, index] of value as [string, LogIndex][]) this.#indexes.push([String(topic), wholeNumber(index)]);
+        return;
+      case "nodes":
+        for (const row of value as NodeRecord[]) tables.nodes.put(row);
+        return;
+      case "services":
+        for (const row of value as ServiceRecord[]) tables.services.put(row);
+        return;
+      case "checks":
+        for (const row of value as CheckRecord[]) tables.checks.put(row);
+        return;
+      case "sessions":
+        for (const row of value as SessionRecord[]) {
+          tables.sessions.put(row);
+          for (const checkId of checksOf(row)) tables.sessionChecks.put({ node: row.node, checkId, session: row.id });
+        }
+        return;
+      case "coordinates":
+        for (const row of value as CoordinateEntry[]) tables.coordinates.put(row);
+        return;
+      case "lockDelays":
+        for (const [key, until] of value as [string, number][]) tables.lockDelays.set(String(key), Number(until));
+        return;
+      case "tombstones":
+        for (const [key, index] of value as [string, LogIndex][]) this.#tombstones.push([String(key), wholeNumber(index)]);
+        return;
+      case "kv":
+        for (const row of value as KvRow[]) tables.kv.put(kvRecord(row));
+        return;
+      default:
+        throw corrupt(`table ${table} is unknown: it was made by a later version`);
+    }
+  }
+}
+
+function kvRecord([key, value, flags, lockIndex, session, createIndex, modifyIndex]: KvRow): KvRecord {
+  if (typeof key !== "string" || !(value instanceof Uint8Array)) throw corrupt("a key is malformed");
+  return { key, value, flags, lockIndex, session, createIndex: wholeNumber(createIndex), modifyIndex: wholeNumber(modifyIndex) };
+}
+
+function wholeNumber(value: unknown): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) throw corrupt("an index is malformed");
+  return value;
+}
+
+function corrupt(what: string, cause?: unknown): AgentError {
+  return new AgentError("snapshot-corrupt", { message: `Cannot restore the catalog: ${what}. Use another snapshot`, cause });
+}
+
+/** 64 bits over the bytes of a snapshot, apart from its last index; as 16 hex digits. Finds divergence, not malice. */
+export function stateHash(tables: Tables): string {
+  let low = 0x811c9dc5;
+  let high = 0x9e3779b9;
+  for (const bytes of takeSnapshot(tables, 0, () => {})) {
+    for (const byte of bytes) {
+      low = Math.imul(low ^ byte, 0x01000193);
+      high = Math.imul(high ^ byte, 0x85ebca6b);
+      high ^= low >>> 15;
+    }
+  }
+  const hex = (lane: number): string => (lane >>> 0).toString(16).padStart(8, "0");
+  return hex(high) + hex(low);
+}
