@@ -1,0 +1,101 @@
+/** What every route needs, and the one way shared reads are served. */
+import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
+import type { AgentApi, ReadMeta } from "../../core/plugin/agent-api.ts";
+import type { Clock } from "../../core/ports/clock.ts";
+import type { Crypto } from "../../core/ports/crypto.ts";
+import type { Logger, Metrics } from "../../core/ports/telemetry.ts";
+import type { HttpReply, HttpRequest } from "./extension.ts";
+import { type HotReads, splitBlocking } from "./hot-reads.ts";
+import { logError } from "./log.ts";
+import { isPretty, type ReadParameters } from "./query.ts";
+import { errorReply } from "./reply.ts";
+import { currentHeaders, effectiveConsistency, type RenderedBody, type ReplyRead, replyRead, unknownMeta } from "./shared.ts";
+
+export interface ApiContext {
+  readonly agent: AgentApi;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly hot: HotReads;
+}
+
+/** A reply with the rendering it came from, which keeps its compressed form. */
+export interface SharedReply extends HttpReply {
+  readonly rendered: RenderedBody;
+}
+
+export interface SharedOptions<Kind extends QueryKind> {
+  /** Says what is asked, apart from consistency, datacenter and layout. */
+  readonly key: string;
+  readonly query: QueryOf<Kind>;
+  readonly parameters: ReadParameters;
+  /** `consistency` is undefined unless `showConsistency`. */
+  readonly render: (answer: Answers[Kind], meta: ReadMeta, pretty: boolean, consistency: string | undefined) => RenderedBody;
+  /** Send X-Consul-Effective-Consistency: catalog and health reads do. */
+  readonly showConsistency: boolean;
+  /** Errors carry index headers too: all but the KV store's do. */
+  readonly errorsCarryIndex: boolean;
+  /** `?cached` is answered with X-Cache. */
+  readonly cacheable?: boolean;
+}
+
+/** Serves a read whose rendering all equal requests share, and remembers its target for the direct path. */
+export async function serveShared<Kind extends QueryKind>(
+  context: ApiContext,
+  request: HttpRequest,
+  options: SharedOptions<Kind>,
+): Promise<HttpReply> {
+  const { parameters } = options;
+  const { agent } = context;
+  const read = sharedRead(context, request, options, parameters.consistency);
+  const showCache = options.cacheable === true && parameters.cached && agent.config.http.useCache;
+  const hit = showCache && agent.store.sharedNow(read.key, parameters.consistency) !== undefined;
+  try {
+    let shared = await read.read(parameters.blocking);
+    if (parameters.maxStale > 0 && shared.meta.lastContact > parameters.maxStale) {
+      shared = await sharedRead(context, request, options, "default").read(parameters.blocking);
+    } else if (parameters.maxStale === 0 && !showCache && parameters.options.token === undefined)
+      remember(context, request, read);
+    const { status, body } = shared.rendered;
+    const headers = currentHeaders(shared);
+    const cacheHeaders = hit ? ["X-Cache", "HIT", "Age", "0"] : ["X-Cache", "MISS"];
+    return {
+      status,
+      headers: showCache ? [...headers, ...cacheHeaders] : headers,
+      body,
+      rendered: shared.rendered,
+    } as SharedReply;
+  } catch (error) {
+    if (!options.errorsCarryIndex) throw error;
+    context.logger.log("error", "Request error", {
+      method: request.method,
+      url: request.target,
+      error: error instanceof Error ? error.message : String(error),
+    });
+    return errorReply(error, unknownMeta);
+  }
+}
+
+function sharedRead<Kind extends QueryKind>(
+  context: ApiContext,
+  request: HttpRequest,
+  options: SharedOptions<Kind>,
+  consistency: ReadParameters["consistency"],
+): ReplyRead {
+  const pretty = isPretty(request, context.agent);
+  const shown = options.showConsistency ? effectiveConsistency(consistency) : undefined;
+  const { datacenter, token } = options.parameters.options;
+  const onError = (error: unknown): HttpReply => errorReply(error, options.errorsCarryIndex ? unknownMeta : []);
+  return replyRead<Kind>(context.agent, onError, {
+    key: `${options.key}\n${consistency}\n${datacenter ?? ""}\n${token ?? ""}\n${pretty ? "pretty" : ""}`,
+    query: options.query,
+    options: { ...options.parameters.options, consistency },
+    render: (answer, meta) => options.render(answer, meta, pretty, shown),
+  });
+}
+
+function remember(context: ApiContext, request: HttpRequest, read: ReplyRead): void {
+  const split = splitBlocking(request.target);
+  if (split !== undefined) context.hot.remember(split.target, read);
+}

@@ -1,0 +1,177 @@
+/**
+ * The hot path: what clients ask all day, answered without a Request, a router or a promise where that can be.
+ *
+ *   GET  a target the router answered before ──► one look-up ──► finished bytes
+ *        the same with index and wait        ──► waits in the store, holding nothing else
+ *   PUT  /v1/kv/key with at most one of flags, cas, acquire, release
+ *
+ * Everything else is left to the Hono application. Both give the same bytes: they share the renderings, the headers and
+ * the error texts, and a test sends every recorded request through both.
+ */
+import type { AgentConfig } from "../../core/config/config.ts";
+import type { Shared } from "../../core/plugin/agent-api.ts";
+import type { DirectRequest, DirectResponse } from "../../core/ports/http.ts";
+import { extraHeaders, type HttpApp } from "./app.ts";
+import type { ApiContext } from "./context.ts";
+import type { HttpReply } from "./extension.ts";
+import { acceptsGzip, gzipRendered } from "./gzip.ts";
+import { splitBlocking } from "./hot-reads.ts";
+import { logError, logFinished } from "./log.ts";
+import { parseWait } from "./query.ts";
+import { booleanReply, errorReply } from "./reply.ts";
+import { type KvChange, kvOp, writeKv } from "./routes/kv.ts";
+import { currentHeaders, type RenderedBody, type ReplyRead } from "./shared.ts";
+import { parseTarget } from "./target.ts";
+
+type Answer = DirectResponse | Promise<DirectResponse> | undefined;
+
+const kvPrefix = "/v1/kv/";
+const kvNumber = /^(flags|cas)=(\d{1,15})$/;
+const kvSession = /^(acquire|release)=([0-9a-fA-F-]{36})$/;
+
+export class DirectApi {
+  readonly #context: ApiContext;
+  readonly #app: HttpApp;
+  #config: AgentConfig | undefined;
+  #extra: readonly string[] = [];
+  /** Nothing in the configuration stands between a client and a write. */
+  #writesOpen = false;
+
+  constructor(context: ApiContext, app: HttpApp) {
+    this.#context = context;
+    this.#app = app;
+  }
+
+  /** Never throws and never rejects. */
+  handle(request: DirectRequest): Answer {
+    this.#follow(this.#context.agent.config);
+    if (hasUnusualHeader(request)) return undefined;
+    if (request.method === "GET") return this.#get(request);
+    if (request.method === "PUT" && request.target.startsWith(kvPrefix)) return this.#put(request);
+    return this.#oddTarget(request);
+  }
+
+  /** A reload replaces the configuration: whatever was derived from the old one goes. */
+  #follow(config: AgentConfig): void {
+    if (config === this.#config) return;
+    this.#config = config;
+    this.#context.hot.clear();
+    this.#extra = extraHeaders(config, "api");
+    this.#writesOpen = config.http.allowWriteHttpFrom.length === 0 && config.http.blockEndpoints.length === 0;
+  }
+
+  #get(request: DirectRequest): Answer {
+    const { agent, hot, logger } = this.#context;
+    const read = hot.get(request.target);
+    if (read === undefined) return this.#getBlocking(request);
+    const shared = agent.store.sharedNow<RenderedBody>(read.key, read.consistency);
+    if (shared === undefined) return this.#wait(request, read, 0, 0);
+    if (logger.enabled("debug")) logFinished(this.#context, request, 0);
+    return this.#answer(request, shared);
+  }
+
+  #getBlocking(request: DirectRequest): Answer {
+    if (!request.target.includes("index=")) return this.#oddTarget(request);
+    const split = splitBlocking(request.target);
+    const read = split === undefined ? undefined : this.#context.hot.get(split.target);
+    if (split === undefined || read === undefined || !/^\d{1,15}$/.test(split.index)) return undefined;
+    try {
+      return this.#wait(request, read, Number(split.index), parseWait(split.wait));
+    } catch {
+      return undefined; // A broken `wait`: the application says so.
+    }
+  }
+
+  /** `index` 0 does not block. */
+  async #wait(request: DirectRequest, read: ReplyRead, index: number, wait: number): Promise<DirectResponse> {
+    const begun = this.#context.clock.monotonic();
+    try {
+      return await this.#answer(
+        request,
+        await read.read(index === 0 ? undefined : { minIndex: index, wait, cancel: request.cancel }),
+      );
+    } catch (error) {
+      logError(this.#context, request, error);
+      return this.#finish(request, read.onError(error));
+    } finally {
+      logFinished(this.#context, request, this.#context.clock.monotonic() - begun);
+    }
+  }
+
+  #answer(request: DirectRequest, shared: Shared<RenderedBody>): DirectResponse | Promise<DirectResponse> {
+    const { status, body } = shared.rendered;
+    const current = currentHeaders(shared);
+    const headers = this.#extra.length === 0 ? current : [...current, ...this.#extra];
+    if (body.length === 0 || !acceptsGzip(request.header("accept-encoding"))) return { status, headers, body };
+    const compressed = gzipRendered(shared.rendered);
+    const zipped = [...headers, "Content-Encoding", "gzip"];
+    if (compressed instanceof Uint8Array) return { status, headers: zipped, body: compressed };
+    return compressed.then((bytes) => ({ status, headers: zipped, body: bytes }));
+  }
+
+  #put(request: DirectRequest): Answer {
+    if (!this.#writesOpen) return undefined;
+    const { config } = this.#context.agent;
+    const target = parseTarget(request.target, config.http.unprintableCharFilter);
+    if (target.kind !== "path") return this.#oddTarget(request);
+    const key = target.path.slice(kvPrefix.length);
+    const change = kvChange(target.rawQuery);
+    if (key === "" || key.includes("\ufffd") || change === undefined) return undefined;
+    const length = request.header("content-length");
+    if (length === undefined || Number(length) > config.limits.kvMaxValueSize) return undefined;
+    return this.#putKey(request, key, change);
+  }
+
+  async #putKey(request: DirectRequest, key: string, change: KvChange): Promise<DirectResponse> {
+    const { agent, clock } = this.#context;
+    const begun = clock.monotonic();
+    try {
+      const value = await request.body(agent.config.limits.kvMaxValueSize);
+      const effect = await writeKv(this.#context, kvOp(key, change, value), {});
+      return await this.#finish(request, booleanReply(effect, agent.config.devMode));
+    } catch (error) {
+      logError(this.#context, request, error);
+      return this.#finish(request, errorReply(error));
+    } finally {
+      logFinished(this.#context, request, clock.monotonic() - begun);
+    }
+  }
+
+  /**
+   * A path with "//" or ".." in it: only here is the target still as it was sent, since making a URL of it would
+   * clean it silently and the client would write to another key than it named.
+   */
+  #oddTarget(request: DirectRequest): Answer {
+    const target = parseTarget(request.target, this.#context.agent.config.http.unprintableCharFilter);
+    if (target.kind === "path") return undefined;
+    const reply = this.#app.answerTarget(request.method, target);
+    return reply === undefined
+      ? undefined
+      : { ...reply, body: request.method === "HEAD" ? reply.body.subarray(0, 0) : reply.body };
+  }
+
+  async #finish(request: DirectRequest, reply: HttpReply): Promise<DirectResponse> {
+    return this.#app.finish("api", reply, request.header("accept-encoding"));
+  }
+}
+
+function hasUnusualHeader(request: DirectRequest): boolean {
+  return (
+    request.header("x-consul-namespace") !== undefined ||
+    request.header("x-consul-token") !== undefined ||
+    request.header("authorization") !== undefined ||
+    request.header("cache-control") !== undefined
+  );
+}
+
+/** Undefined for anything but the plain forms. */
+function kvChange(rawQuery: string): KvChange | undefined {
+  if (rawQuery === "") return { op: "set", flags: 0 };
+  const number = kvNumber.exec(rawQuery);
+  if (number !== null) {
+    const value = Number(number[2]);
+    return number[1] === "flags" ? { op: "set", flags: value } : { op: "cas", flags: 0, index: value };
+  }
+  const session = kvSession.exec(rawQuery);
+  return session === null ? undefined : { op: session[1] as "acquire" | "release", flags: 0, session: session[2] as string };
+}

@@ -1,0 +1,265 @@
+/**
+ * Typed decoding with the rules and error texts of Go's encoding/json: field names match without case, `null` leaves a
+ * field alone, unknown fields are refused where the endpoint refuses them, and an error names the Go struct and field,
+ * because clients and people have learnt to read them.
+ *
+ * A {@link GoType} describes the struct; the decoded value has the canonical field names, and only those that were sent.
+ */
+import { goQuote, setOwn } from "../../core/config/go-text.ts";
+import { type JsonValue, parseJson } from "../../core/config/json.ts";
+import { type Bytes, emptyBytes, fromBase64, text } from "../../core/types/bytes.ts";
+import { messageOf } from "../../core/types/errors.ts";
+
+/** What is wrong with a body, in Go's words: "unexpected EOF", `json: unknown field "Foo"`. */
+export class JsonError extends Error {}
+
+/** The first JSON value of a body. Throws {@link JsonError}. */
+export function readJson(body: Bytes): JsonValue {
+  try {
+    return parseJson(text(body), { extent: "first" });
+  } catch (error) {
+    throw new JsonError(messageOf(error));
+  }
+}
+
+export type GoType =
+  | { readonly kind: "string" | "bool" | "int" | "uint" | "uint64" | "float64" | "any" | "bytes" }
+  | { readonly kind: "slice"; readonly of: GoType; readonly goName?: string }
+  | { readonly kind: "map"; readonly of: GoType }
+  | { readonly kind: "struct"; readonly name: string; readonly fields: GoFields }
+  /** A type with an `UnmarshalJSON`: errors from within name the field it stands in; `finish` may throw {@link JsonError}. */
+  | {
+      readonly kind: "custom";
+      readonly inner: GoType;
+      readonly finish?: (value: Decoded) => Decoded;
+      readonly lenient?: boolean;
+    };
+export type GoFields = Readonly<Record<string, GoType>>;
+
+/** What decoding gives: plain data under the canonical names. */
+export type Decoded = undefined | null | boolean | string | number | Bytes | readonly Decoded[] | DecodedFields;
+export interface DecodedFields {
+  readonly [name: string]: Decoded;
+}
+
+export const string: GoType = { kind: "string" };
+export const bool: GoType = { kind: "bool" };
+export const int: GoType = { kind: "int" };
+export const uint64: GoType = { kind: "uint64" };
+export const float64: GoType = { kind: "float64" };
+export const any: GoType = { kind: "any" };
+export const bytes: GoType = { kind: "bytes" };
+export const slice = (of: GoType, goName?: string): GoType => ({
+  kind: "slice",
+  of,
+  ...(goName === undefined ? {} : { goName }),
+});
+export const map = (of: GoType): GoType => ({ kind: "map", of });
+export const struct = (name: string, fields: GoFields): GoType => ({ kind: "struct", name, fields });
+export const custom = (inner: GoType, finish?: (value: Decoded) => Decoded): GoType => ({
+  kind: "custom",
+  inner,
+  ...(finish === undefined ? {} : { finish }),
+});
+
+/** A type whose own decoder does not mind unknown fields. */
+export const lenient = (inner: GoType): GoType => ({ kind: "custom", inner, lenient: true });
+
+interface Context {
+  /** The struct whose field is being decoded, and the names of the fields down to it. */
+  readonly structName: string;
+  readonly path: string;
+}
+
+interface Rules {
+  readonly unknownFields: "refuse" | "ignore";
+}
+
+/** Throws {@link JsonError}. Undefined for `null`. */
+export function decode(type: GoType, node: JsonValue, rules: Rules): Decoded {
+  return decodeValue(type, node, undefined, rules);
+}
+
+function decodeValue(type: GoType, node: JsonValue, context: Context | undefined, rules: Rules): Decoded {
+  if (type.kind === "custom") return decodeCustom(type, node, context, rules);
+  if (type.kind === "any") return node;
+  if (node === null) return undefined;
+  switch (type.kind) {
+    case "string":
+      return typeof node === "string" ? node : mismatch(type, node, context);
+    case "bool":
+      return typeof node === "boolean" ? node : mismatch(type, node, context);
+    case "int":
+    case "uint":
+    case "uint64":
+    case "float64":
+      return typeof node === "number" ? decodeNumber(type, node, context) : mismatch(type, node, context);
+    case "bytes":
+      return decodeBytes(node, context);
+    case "slice":
+      return Array.isArray(node)
+        ? node.map((item) => decodeValue(type.of, item, context, rules) ?? zero(type.of))
+        : mismatch(type, node, context);
+    case "map":
+      return isObject(node) ? decodeMap(type.of, node, context, rules) : mismatch(type, node, context);
+    case "struct":
+      return isObject(node) ? decodeStruct(type, node, context, rules) : mismatch(type, node, context);
+  }
+}
+
+function decodeStruct(
+  type: Extract<GoType, { kind: "struct" }>,
+  node: JsonObjectValue,
+  context: Context | undefined,
+  rules: Rules,
+): DecodedFields {
+  const fields: Record<string, Decoded> = {};
+  for (const [key, value] of Object.entries(node)) {
+    const name = fieldName(type.fields, key);
+    if (name === undefined) {
+      if (rules.unknownFields === "refuse") throw new JsonError(`json: unknown field ${goQuote(key)}`);
+      continue;
+    }
+    const path = context === undefined ? name : `${context.path}.${name}`;
+    const decoded = decodeValue(type.fields[name] as GoType, value, { structName: type.name, path }, rules);
+    // A repeated key replaces what an earlier one gave; `null` empties a reference and leaves a plain value alone.
+    if (decoded !== undefined || isReference(type.fields[name] as GoType)) fields[name] = decoded === undefined ? null : decoded;
+  }
+  return fields;
+}
+
+function isReference(type: GoType): boolean {
+  return type.kind === "slice" || type.kind === "map" || type.kind === "bytes";
+}
+
+const foldedNames = new WeakMap<GoFields, ReadonlyMap<string, string>>();
+
+/** The canonical name for a key: an exact match, else one without regard to case. */
+function fieldName(fields: GoFields, key: string): string | undefined {
+  if (Object.hasOwn(fields, key)) return key;
+  let folded = foldedNames.get(fields);
+  if (folded === undefined) {
+    folded = new Map(Object.keys(fields).map((name) => [name.toLowerCase(), name]));
+    foldedNames.set(fields, folded);
+  }
+  return folded.get(key.toLowerCase());
+}
+
+function decodeMap(of: GoType, node: JsonObjectValue, context: Context | undefined, rules: Rules): DecodedFields {
+  const values: Record<string, Decoded> = {};
+  for (const [key, value] of Object.entries(node)) setOwn(values, key, decodeValue(of, value, context, rules) ?? zero(of));
+  return values;
+}
+
+function decodeCustom(
+  type: Extract<GoType, { kind: "custom" }>,
+  node: JsonValue,
+  context: Context | undefined,
+  rules: Rules,
+): Decoded {
+  let value: Decoded;
+  try {
+    value = decodeValue(type.inner, node, undefined, type.lenient ? { unknownFields: "ignore" } : rules);
+  } catch (error) {
+    if (context !== undefined && error instanceof TypeMismatch) throw new TypeMismatch(error.value, error.goType, context);
+    throw error;
+  }
+  return type.finish === undefined ? value : type.finish(value);
+}
+
+function decodeNumber(type: GoType, node: number, context: Context | undefined): Decoded {
+  if (type.kind === "float64") return node;
+  const low = type.kind === "int" ? -(2 ** 63) : 0;
+  const high = type.kind === "int" ? 2 ** 63 : 2 ** 64;
+  if (!Number.isInteger(node) || node < low || node >= high) return mismatch(type, node, context, `number ${node}`);
+  return node;
+}
+
+/** Base64 text; also an array of byte values, as Go takes it. */
+function decodeBytes(node: JsonValue, context: Context | undefined): Decoded {
+  if (typeof node === "string") {
+    const decoded = fromBase64(node);
+    if ("badAt" in decoded) throw new JsonError(`illegal base64 data at input byte ${decoded.badAt}`);
+    return decoded.bytes;
+  }
+  if (!Array.isArray(node)) return mismatch({ kind: "bytes" }, node, context);
+  if (node.length === 0) return emptyBytes;
+  return Uint8Array.from(node, (item) => {
+    if (typeof item === "number" && Number.isInteger(item) && item >= 0 && item < 256) return item;
+    if (item === null) return 0;
+    return mismatch({ kind: "uint" }, item, context, typeof item === "number" ? `number ${item}` : undefined);
+  });
+}
+
+function zero(type: GoType): Decoded {
+  switch (type.kind) {
+    case "string":
+      return "";
+    case "bool":
+      return false;
+    case "int":
+    case "uint":
+    case "uint64":
+    case "float64":
+      return 0;
+    case "struct":
+      return {};
+    case "custom":
+      return zero(type.inner);
+    default:
+      return null;
+  }
+}
+
+type JsonObjectValue = { readonly [key: string]: JsonValue };
+
+function isObject(node: JsonValue): node is { [key: string]: JsonValue } {
+  return typeof node === "object" && node !== null && !Array.isArray(node);
+}
+
+class TypeMismatch extends JsonError {
+  readonly value: string;
+  readonly goType: string;
+
+  constructor(value: string, goType: string, context: Context | undefined) {
+    super(
+      context === undefined
+        ? `json: cannot unmarshal ${value} into Go value of type ${goType}`
+        : `json: cannot unmarshal ${value} into Go struct field ${context.structName.replace(/^.*\./, "")}.${context.path} of type ${goType}`,
+    );
+    this.value = value;
+    this.goType = goType;
+  }
+}
+
+function mismatch(type: GoType, node: JsonValue, context: Context | undefined, value = kindOf(node)): never {
+  throw new TypeMismatch(value, goName(type), context);
+}
+
+function kindOf(node: JsonValue): string {
+  if (typeof node === "string") return "string";
+  if (typeof node === "boolean") return "bool";
+  if (typeof node === "number") return "number";
+  return Array.isArray(node) ? "array" : "object";
+}
+
+function goName(type: GoType): string {
+  switch (type.kind) {
+    case "slice":
+      return type.goName ?? `[]${goName(type.of)}`;
+    case "map":
+      return `map[string]${goName(type.of)}`;
+    case "struct":
+      return type.name;
+    case "custom":
+      return goName(type.inner);
+    case "bytes":
+      return "[]uint8";
+    case "any":
+      return "interface {}";
+    case "uint":
+      return "uint8";
+    default:
+      return type.kind;
+  }
+}

@@ -1,0 +1,73 @@
+/** Replies: JSON, text, nothing; and what an error turns into. */
+import { AgentError, type ErrorCode, messageOf } from "../../core/types/errors.ts";
+import { type Bytes, emptyBytes, utf8 } from "../../core/types/bytes.ts";
+import type { HttpReply } from "./extension.ts";
+import { indentJson } from "./json-write.ts";
+
+const jsonHeaders = ["Content-Type", "application/json"] as const;
+const textHeaders = ["Content-Type", "text/plain; charset=utf-8"] as const;
+
+/** Every error text Consul sends is sniffed by Go as plain text; an empty one has no type. */
+export function textReply(status: number, body: string, headers: readonly string[] = []): HttpReply {
+  if (body === "") return { status, headers, body: emptyBytes };
+  return { status, headers: [...textHeaders, ...headers], body: utf8(body) };
+}
+
+export function emptyReply(status = 200, headers: readonly string[] = []): HttpReply {
+  return { status, headers, body: emptyBytes };
+}
+
+/** `json` is compact; `pretty` indents it and adds the newline. */
+export function jsonReply(json: string, pretty: boolean, status = 200, headers: readonly string[] = []): HttpReply {
+  return { status, headers: headers.length === 0 ? jsonHeaders : [...jsonHeaders, ...headers], body: jsonBody(json, pretty) };
+}
+
+export function jsonBody(json: string, pretty: boolean): Bytes {
+  return utf8(pretty ? `${indentJson(json)}\n` : json);
+}
+
+const trueBody = utf8("true");
+const falseBody = utf8("false");
+const trueBodyPretty = utf8("true\n");
+const falseBodyPretty = utf8("false\n");
+
+export function booleanReply(value: boolean, pretty: boolean): HttpReply {
+  return {
+    status: 200,
+    headers: jsonHeaders,
+    body: pretty ? (value ? trueBodyPretty : falseBodyPretty) : value ? trueBody : falseBody,
+  };
+}
+
+/** A refusal that carries its own status, for texts that Consul writes before an error would. */
+export class Refusal extends Error {
+  readonly status: number;
+  /** Sent besides the content type. */
+  readonly headers: readonly string[];
+
+  constructor(status: number, message: string, headers: readonly string[] = []) {
+    super(message);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
+  "bad-request": 400,
+  "permission-denied": 403,
+  "not-found": 404,
+  "too-large": 413,
+  "rate-limited": 429,
+  "not-supported": 501,
+};
+
+/** 500 with the text as it is, unless the error's code has a status of its own. A rate limit has no text. */
+export function errorReply(error: unknown, headers: readonly string[] = []): HttpReply {
+  if (error instanceof Refusal) return textReply(error.status, error.message, [...error.headers, ...headers]);
+  const status = error instanceof AgentError ? (statusOf[error.code] ?? 500) : 500;
+  return textReply(status, status === 429 ? "" : messageOf(error), headers);
+}
+
+export function noPathToDatacenter(): AgentError {
+  return new AgentError("no-datacenter", { message: "No path to datacenter" });
+}

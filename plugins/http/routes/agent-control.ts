@@ -1,0 +1,94 @@
+/** The agent itself: self, members, metrics, join, leave, reload. */
+import { AgentError } from "../../../core/types/errors.ts";
+import { debugConfig } from "../agent-config.ts";
+import type { ApiContext } from "../context.ts";
+import type { HttpReply, HttpRequest, Route } from "../extension.ts";
+import { jsonArray, jsonMap, jsonString, jsonStringMap, jsonValue } from "../json-write.ts";
+import { isReadable, metricsJson } from "../metrics.ts";
+import { isPretty } from "../query.ts";
+import { emptyReply, jsonReply, Refusal } from "../reply.ts";
+import { coordinateJson, memberJson } from "../shapes.ts";
+import { notSupported } from "./unbuilt.ts";
+
+export function agentControlRoutes(context: ApiContext): readonly Route[] {
+  const { agent } = context;
+  return [
+    { path: "/v1/agent/self", methods: ["GET"], handle: (request) => self(context, request) },
+    { path: "/v1/agent/members", methods: ["GET"], handle: (request) => members(context, request) },
+    { path: "/v1/agent/metrics", methods: ["GET"], handle: (request) => metrics(context, request) },
+    { path: "/v1/agent/monitor", methods: ["GET"], handle: monitor },
+    {
+      path: "/v1/agent/reload",
+      methods: ["PUT"],
+      async handle() {
+        await agent.reload();
+        return emptyReply();
+      },
+    },
+    {
+      path: "/v1/agent/leave",
+      methods: ["PUT"],
+      async handle() {
+        await agent.leave();
+        return emptyReply();
+      },
+    },
+    {
+      path: "/v1/agent/join/",
+      methods: ["PUT"],
+      async handle(request) {
+        await agent.cluster.join([request.rest], request.query.get("wan") === "" ? "lan" : "wan");
+        return emptyReply();
+      },
+    },
+    {
+      path: "/v1/agent/force-leave/",
+      methods: ["PUT"],
+      async handle(request) {
+        await agent.cluster.forceLeave(request.rest, request.query.has("prune"));
+        return emptyReply();
+      },
+    },
+  ];
+}
+
+function self(context: ApiContext, request: HttpRequest): HttpReply {
+  const { agent } = context;
+  const { config } = agent;
+  const summary =
+    `{"Datacenter":${jsonString(config.datacenter)},"NodeName":${jsonString(config.nodeName)},"NodeID":${jsonString(agent.nodeId)},` +
+    `"Revision":"","Server":${config.server},"Version":${jsonString(agent.version)}}`;
+  const coordinate = config.disableCoordinates ? "null" : coordinateJson(agent.cluster.coordinate());
+  const json =
+    `{"Config":${summary},"DebugConfig":${jsonValue(debugConfig(agent))},"Coord":${coordinate},"Member":${memberJson(agent.cluster.self())},` +
+    `"Stats":${jsonMap(agent.stats(), jsonStringMap)},"Meta":${jsonStringMap({ ...config.nodeMeta, "consul-network-segment": "" })}}`;
+  return jsonReply(json, isPretty(request, agent));
+}
+
+function members(context: ApiContext, request: HttpRequest): HttpReply {
+  const { agent } = context;
+  const { query } = request;
+  const wan = query.get("wan") !== "";
+  const segment = query.get("segment");
+  if (wan && segment !== "" && segment !== "_all") throw new Refusal(400, "Cannot provide a segment with wan=true");
+  if (segment !== "" && segment !== "_all")
+    throw new AgentError("rejected", { message: "Network segments are not supported in this version of Consul" });
+  return jsonReply(jsonArray(agent.cluster.members(wan ? "wan" : "lan"), memberJson), isPretty(request, agent));
+}
+
+function metrics(context: ApiContext, request: HttpRequest): HttpReply {
+  const accept = request.header("accept") ?? "";
+  if (request.query.get("format") === "prometheus" || /openmetrics|version=0\.0\.4/.test(accept)) {
+    throw new Refusal(415, "Prometheus is not enabled since its retention time is not positive");
+  }
+  if (!isReadable(context.metrics)) throw notSupported("/v1/agent/metrics on this runtime");
+  return jsonReply(metricsJson(context.metrics), isPretty(request, context.agent));
+}
+
+const logLevels: ReadonlySet<string> = new Set(["TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR"]);
+
+function monitor(request: HttpRequest): HttpReply {
+  const level = request.query.get("loglevel");
+  if (level !== "" && !logLevels.has(level.toUpperCase())) throw new Refusal(400, `Bad request: Unknown log level: ${level}`);
+  throw notSupported("/v1/agent/monitor");
+}

@@ -1,0 +1,37 @@
+/** Every route of the API, and the root. */
+import { utf8 } from "../../../core/types/bytes.ts";
+import type { ApiContext } from "../context.ts";
+import type { Route } from "../extension.ts";
+import { agentControlRoutes } from "./agent-control.ts";
+import { agentHealthRoutes } from "./agent-health.ts";
+import { agentLocalRoutes } from "./agent-local.ts";
+import { agentRegisterRoutes } from "./agent-register.ts";
+import { catalogRoutes } from "./catalog.ts";
+import { coordinateRoutes } from "./coordinate.ts";
+import { healthRoutes } from "./health.ts";
+import { internalUiRoutes } from "./internal-ui.ts";
+import { kvRoutes } from "./kv.ts";
+import { operatorRoutes } from "./operator.ts";
+import { sessionRoutes } from "./session.ts";
+import { statusRoutes } from "./status.ts";
+import { txnRoutes } from "./txn.ts";
+import { unbuiltRoutes } from "./unbuilt.ts";
+
+export function apiRoutes(context: ApiContext): readonly Route[] {
+  return [
+    ...agentControlRoutes(context),
+    ...agentHealthRoutes(context),
+    ...agentLocalRoutes(context),
+    ...agentRegisterRoutes(context),
+    ...catalogRoutes(context),
+    ...coordinateRoutes(context),
+    ...healthRoutes(context),
+    ...internalUiRoutes(context),
+    ...kvRoutes(context),
+    ...operatorRoutes(context),
+    ...sessionRoutes(context),
+    ...statusRoutes(context),
+    ...txnRoutes(context),
+    ...unbuiltRoutes(),
+  ];
+}

@@ -1,0 +1,31 @@
+/** /v1/status/: the leader and the Raft peers. */
+import type { ApiContext } from "../context.ts";
+import type { HttpRequest, Route } from "../extension.ts";
+import { jsonString, jsonStrings } from "../json-write.ts";
+import { isPretty, readDatacenter } from "../query.ts";
+import { jsonReply, noPathToDatacenter } from "../reply.ts";
+
+export function statusRoutes(context: ApiContext): readonly Route[] {
+  const { agent } = context;
+  const requireOwnDatacenter = (request: HttpRequest): void => {
+    if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
+  };
+  return [
+    {
+      path: "/v1/status/leader",
+      methods: ["GET"],
+      handle(request) {
+        requireOwnDatacenter(request);
+        return jsonReply(jsonString(agent.cluster.leader()), isPretty(request, agent));
+      },
+    },
+    {
+      path: "/v1/status/peers",
+      methods: ["GET"],
+      handle(request) {
+        requireOwnDatacenter(request);
+        return jsonReply(jsonStrings(agent.cluster.peers()), isPretty(request, agent));
+      },
+    },
+  ];
+}
