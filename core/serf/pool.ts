@@ -31,14 +31,14 @@ export interface PoolOptions {
   readonly datagrams: Datagrams;
   readonly streams: Streams;
   readonly logger: Logger;
-  /** "lan" or "wan": ends the names of this pool's loggers. */
-  readonly label: string;
+  /** Ends the names of this pool's loggers: "serf.lan" and "memberlist.lan". */
+  readonly kind: "lan" | "wan";
 
   readonly name: string;
   /** An IP literal, and a port: 0 takes any that is free for datagrams and streams. */
   readonly bind: Address;
-  /** An IP literal that others can reach. Default: the bind address. Port default: the bound one. */
-  readonly advertise?: { readonly host: string; readonly port?: number };
+  /** An IP literal that others can reach. Default: the bind address. */
+  readonly advertise?: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly gossip: GossipConfig;
   /** What GossipConfig does not hold; the defaults are a LAN's. */
@@ -62,6 +62,8 @@ export type PoolEvent = Exclude<SerfEvent, { readonly kind: "log" }>;
 export interface Pool {
   /** Binds, and is a pool of one. Rejects with `address-in-use`, or `config-invalid` for tags that are too long. */
   start(): Promise<{ readonly port: number }>;
+  /** Where it is bound; the port is 0 before `start`. */
+  readonly local: Address;
   members(): readonly Member[];
   self(): Member;
   /**
@@ -102,8 +104,8 @@ class GossipPool implements Pool {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#keyring = options.keyring ?? new Keyring();
-    this.#serfLogger = options.logger.child(`serf.${options.label}`);
-    this.#swimLogger = options.logger.child(`memberlist.${options.label}`);
+    this.#serfLogger = options.logger.child(`serf.${options.kind}`);
+    this.#swimLogger = options.logger.child(`memberlist.${options.kind}`);
     this.#driver = new GossipDriver(
       {
         clock: options.clock,
@@ -122,24 +124,27 @@ class GossipPool implements Pool {
   }
 
   async start(): Promise<{ readonly port: number }> {
-    const { bind, random, name, label, gossip, tags, serf } = this.#options;
-    const advertised = this.#options.advertise?.host ?? bind.host;
+    const { bind, random, name, kind, gossip, tags, serf } = this.#options;
+    const advertised = this.#options.advertise ?? bind.host;
     const address = ipBytes(advertised);
     if (address === undefined)
       throw new AgentError("config-invalid", { message: `cannot advertise ${advertised}: it is not an IP address` });
     checkTags(tags);
     this.#port = await this.#driver.bind(bind);
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
-    const port = this.#options.advertise?.port || this.#port;
     this.#machine = new SerfMachine({
       // A fork of its own: the LAN and the WAN pool of one agent must not draw the same numbers.
-      random: random.fork(`gossip ${label}`),
-      swim: { ...lanDefaults, ...gossip, ...timing, name, address, port, version: consulVersion },
+      random: random.fork(`gossip ${kind}`),
+      swim: { ...lanDefaults, ...gossip, ...timing, name, address, port: this.#port, version: consulVersion },
       serf: { ...serfDefaults, ...serf, name, tags, gossipInterval: gossip.gossipInterval },
     });
     this.#driver.run(this.#machine, () => this.#turn());
     this.#turn();
     return { port: this.#port };
+  }
+
+  get local(): Address {
+    return { host: this.#options.bind.host, port: this.#port };
   }
 
   members(): readonly Member[] {
@@ -248,7 +253,7 @@ class GossipPool implements Pool {
 
   #running(): SerfMachine {
     if (this.#machine === undefined)
-      throw new AgentError("closed", { message: `the ${this.#options.label} pool has not been started` });
+      throw new AgentError("closed", { message: `the ${this.#options.kind} pool has not been started` });
     return this.#machine;
   }
 

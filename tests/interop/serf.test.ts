@@ -36,7 +36,7 @@ async function ours(host: string, options: Partial<PoolOptions> = {}): Promise<O
     datagrams: createDatagrams(clock),
     streams: createStreams(clock),
     logger: silent,
-    label: "lan",
+    kind: "lan",
     name: "ours",
     bind: { host, port: 0 },
     tags: { role: "ours" },
