@@ -63,7 +63,7 @@ export class RpcClient {
     try {
       const { error, body } = await this.#exchange(lane, method, args);
       // Go's server closes the stream after it was asked for what it does not have.
-      if (error.startsWith("rpc: ")) lane.stream.abort(new AgentError("closed", { message: error }));
+      if (error.startsWith("rpc: ")) void release(lane.stream);
       else session.giveBack(lane);
       if (error !== "") throw failure(error);
       return body;
@@ -170,7 +170,7 @@ class Session {
 
   giveBack(lane: Lane): void {
     if (this.#idle.length < this.#idleStreamsMax) this.#idle.push(lane);
-    else lane.stream.abort(new AgentError("closed", { message: "stream is not needed any more" }));
+    else void release(lane.stream);
   }
 
   /** A call has ended: the last one starts the idle clock. */
@@ -184,6 +184,16 @@ class Session {
   close(): void {
     this.#timer?.cancel();
     this.#mux.close();
+  }
+}
+
+/** Ends a stream in peace, so that the server has nothing to report. */
+async function release(stream: YamuxStream): Promise<void> {
+  try {
+    await stream.closeWrite();
+    while ((await stream.read()) !== undefined);
+  } catch {
+    // The session ended first: so did the stream.
   }
 }
 
