@@ -3,7 +3,7 @@ import type { Host } from "../ports/host.ts";
 import { formatAddress } from "../ports/net.ts";
 import type { ListenAddress } from "./config.ts";
 import { goQuote } from "./go-text.ts";
-import { inNetworks, parseIp } from "./ip.ts";
+import { inNetworks, parseIp, specialNetworks } from "./ip.ts";
 import { expandTemplate } from "./sockaddr.ts";
 
 export type Expander = Pick<Host, "interfaces">;
@@ -65,8 +65,7 @@ export function formatListen(address: ListenAddress): string {
   return "path" in address ? address.path : formatAddress(address);
 }
 
-const privateV4 = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"];
-const notPublicV6 = ["::1/128", "fe80::/10", "fc00::/7"];
+const loopbackAndLink = ["127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10"];
 
 export type Detected =
   | { readonly kind: "found"; readonly address: string }
@@ -84,7 +83,7 @@ export function detectAddress(family: 4 | 6, host: Expander): Detected {
     .map((entry) => entry.address.replace(/%.*$/, ""))
     .filter((address) => {
       const ip = parseIp(address);
-      return ip !== undefined && (family === 4 ? inNetworks(ip, privateV4) : !inNetworks(ip, notPublicV6));
+      return ip !== undefined && inNetworks(ip, [...specialNetworks, ...loopbackAndLink]) === (family === 4);
     });
   const kind = family === 4 ? "private IPv4" : "public IPv6";
   if (candidates.length > 1) {

@@ -167,19 +167,19 @@ class Builder {
       serfLan: this.#port("serf_lan"),
       serfWan: this.#port("serf_wan"),
       grpc: this.#port("grpc"),
-      sidecarMin: this.#port("sidecar_min_port", 0),
-      sidecarMax: this.#port("sidecar_max_port", 0),
+      sidecarMin: this.#port("sidecar_min_port", -1),
+      sidecarMax: this.#port("sidecar_max_port", -1),
     };
     for (const name of ["proxy", "sidecar", "expose"]) range(name);
     return ports;
   }
 
   /** Consul takes 0 as "off"; where free ports are asked for, 0 stays. */
-  #port(name: string, off = this.#options.freePorts ? 0 : -1): number {
+  #port(name: string, zero = this.#options.freePorts ? 0 : -1): number {
     const port = this.#number(`ports.${name}`);
     if (port > portMax) this.problems.push(`ports.${name}: invalid port: ${port}`);
-    if (port < 0) return Math.min(off, -1);
-    return port === 0 ? off : port;
+    if (port === 0) return zero;
+    return Math.max(port, -1);
   }
 
   #addresses(): Pick<

@@ -121,8 +121,10 @@ class HclParser {
           if (keys.length === 0) return this.#fail("expected: IDENT | STRING got: LBRACE");
           return keys;
         case "RBRACE":
-          if (keys.length > 0) return keys;
-          return this.#fail("expected: IDENT | STRING | ASSIGN | LBRACE got: RBRACE");
+          if (keys.length === 0) return this.#fail("expected: IDENT | STRING | ASSIGN | LBRACE got: RBRACE");
+          // The brace is used up: the object around must not take it for its own end.
+          this.#token = { ...token, kind: "EOF" };
+          return keys;
         case "ILLEGAL":
           return this.#fail("illegal character");
         default:
@@ -156,7 +158,12 @@ class HclParser {
     if (depth >= depthMax) return this.#fail(`nesting is deeper than ${depthMax} levels`);
     const { line, column } = this.#token;
     const items: HclItem[] = [];
-    this.#items(items, true, depth + 1);
+    try {
+      this.#items(items, true, depth + 1);
+    } catch (thrown) {
+      // An error at a closing brace, as in `a = }`, counts as the end of the object there: Consul drops the item.
+      if (!(thrown instanceof Stop) || this.#token.kind !== "RBRACE") throw thrown;
+    }
     const token = this.#scan();
     if (token.kind !== "RBRACE") return this.#fail(`object expected closing RBRACE got: ${token.kind}`);
     return { kind: "object", items, line, column };

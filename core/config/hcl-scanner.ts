@@ -84,6 +84,7 @@ export class HclScanner {
     if (character === end) return "EOF";
     if (isLetter(character)) {
       this.#while(isIdentifierPart);
+      this.#passEnd();
       return "IDENT";
     }
     if (isDigit(character)) return this.#number(character);
@@ -114,17 +115,21 @@ export class HclScanner {
       if (this.#peek() === "x" || this.#peek() === "X") {
         this.#next();
         if (this.#while(isHexDigit) === 0) this.#complainAbove("illegal hexadecimal number");
+        else this.#passEnd();
         return "NUMBER";
       }
       const from = this.#at;
       this.#while(isDigit);
       // The digit right after the zero is not looked at, as in Consul: "08" passes here and fails when it is converted.
       const octal = !this.#characters.slice(from + 1, this.#at).some((digit) => digit > "7");
+      this.#passEnd();
       const kind = this.#fraction();
       if (kind === "NUMBER" && !octal) this.#complainAbove("illegal octal number");
       return kind;
     }
     this.#while(isDigit);
+    this.#passEnd();
+    this.#passEnd();
     return this.#fraction();
   }
 
@@ -266,6 +271,11 @@ export class HclScanner {
     return this.#at - from;
   }
 
+  /** Consul's scanner looks one past a word or a number; at the end of the text this moves the column that is named. */
+  #passEnd(): void {
+    if (this.#at >= this.#characters.length) this.#column++;
+  }
+
   #peek(): string {
     return this.#characters[this.#at] ?? end;
   }
@@ -279,7 +289,10 @@ export class HclScanner {
       this.#line++;
       this.#lastLineLength = this.#column;
       this.#column = 0;
-    } else if (character === "\0") this.#complain("unexpected null character (0x00)");
+    } else if (character === "\0") {
+      this.#complain("unexpected null character (0x00)");
+      return end;
+    }
     return character;
   }
 

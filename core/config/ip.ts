@@ -93,3 +93,19 @@ function groupsOf(text: string, mayEndInV4: boolean): number[] | undefined {
   }
   return bytes.length > 16 ? undefined : bytes;
 }
+
+/** RFC 6890: addresses that are not for the public network, without those that never leave a machine or a link. */
+export const specialNetworks: readonly string[] = [
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "172.16.0.0/12",
+  "192.0.0.0/24",
+  "192.0.2.0/24",
+  "192.88.99.0/24",
+  "192.168.0.0/16",
+  "198.18.0.0/15",
+  "198.51.100.0/24",
+  "203.0.113.0/24",
+  "2001:db8::/32",
+  "fc00::/7",
+];

@@ -186,6 +186,7 @@ function gatherSingles(settings: Settings): Settings {
 
 function parseSource(source: Source): HclObject {
   if (source.content.length > sourceCharactersMax) throw refuse(`larger than ${sourceCharactersMax} bytes`);
+  if (source.content.length === 0) return {};
   const content = typeof source.content === "string" ? source.content : decodeUtf8(source.content, source.format);
   if (source.format === "hcl") return parseHcl(content);
   const value = parseJson(content);

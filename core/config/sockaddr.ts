@@ -6,7 +6,7 @@
  * table, and what is not here, is refused by name.
  */
 import type { Host } from "../ports/host.ts";
-import { inNetworks, type Ip, isIp, networkContains, parseIp, parseNetwork } from "./ip.ts";
+import { inNetworks, type Ip, isIp, networkContains, parseIp, parseNetwork, specialNetworks } from "./ip.ts";
 
 export type Expanded = { readonly kind: "text"; readonly text: string } | { readonly kind: "invalid"; readonly problem: string };
 
@@ -17,16 +17,6 @@ interface InterfaceAddress {
   readonly internal: boolean;
 }
 
-/** RFC 6890: addresses that are not for the public network. */
-const privateNetworks = [
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "172.16.0.0/12",
-  "192.0.0.0/24",
-  "192.168.0.0/16",
-  "198.18.0.0/15",
-  "fc00::/7",
-];
 /** What never leaves a machine or a link, and so is nobody's address for others. */
 const unroutedNetworks = ["127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10"];
 
@@ -76,8 +66,8 @@ type Invalid = { readonly kind: "invalid"; readonly problem: string };
 function call(name: string, args: readonly string[], host: Pick<Host, "interfaces">): Value | Invalid {
   const all = allAddresses(host);
   const routed = all.filter((entry) => !entry.internal && !inNetworks(entry.ip, unroutedNetworks));
-  const ofPrivate = routed.filter((entry) => inNetworks(entry.ip, privateNetworks));
-  const ofPublic = routed.filter((entry) => !inNetworks(entry.ip, privateNetworks));
+  const ofPrivate = routed.filter((entry) => inNetworks(entry.ip, specialNetworks));
+  const ofPublic = routed.filter((entry) => !inNetworks(entry.ip, specialNetworks));
   switch (name) {
     case "GetAllInterfaces":
       return all;
@@ -148,7 +138,7 @@ function matcher(by: string | undefined, wanted: string | undefined): ((entry: I
       if (wanted !== "ipv4" && wanted !== "ipv6") return undefined;
       return (entry) => entry.ip.family === (wanted === "ipv4" ? 4 : 6);
     case "rfc":
-      return wanted === "6890" || wanted === "1918" ? (entry) => inNetworks(entry.ip, privateNetworks) : undefined;
+      return wanted === "6890" || wanted === "1918" ? (entry) => inNetworks(entry.ip, specialNetworks) : undefined;
     case "flags":
       return flagMatcher(wanted.split("|"));
     default:

@@ -44,6 +44,8 @@ export async function validateConfig(config: AgentConfig, options: ValidateOptio
   checkUnique(config);
   if (!options.validateOnly) checkNodeId(config.nodeId);
   warnAboutScripts(config, warnings);
+  // Development mode turns the UI on by itself; nobody asked for it there.
+  if (config.ui && !config.devMode) warnings.push("the web UI is not built yet: ui = true has no effect");
   for (const key of enterpriseKeys) {
     if (settings.get(key)) warnings.push(`${goQuote(key)} is a Consul Enterprise configuration and will have no effect`);
   }
