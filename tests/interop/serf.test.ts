@@ -1,15 +1,9 @@
 /** Our pool and real Serf agents in one: they must not notice a difference. */
-import { createClock } from "../../adapters/node-api/clock.ts";
-import { createCrypto } from "../../adapters/node-api/crypto.ts";
-import { createDatagrams } from "../../adapters/node-api/datagrams.ts";
-import { createStreams } from "../../adapters/node-api/streams.ts";
-import { createRandom, seedOf } from "../../adapters/shared/random.ts";
-import type { Logger } from "../../core/ports/telemetry.ts";
-import { createPool, type Pool, type PoolEvent, type PoolOptions } from "../../core/serf/pool.ts";
 import { Keyring } from "../../core/swim/keyring.ts";
 import { fromBase64, text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe, it } from "../support/harness.ts";
 import { eventually, findPeer, freePort, type Peer, runPeer, startPeer } from "./peers.ts";
+import { ownPool, statusOf } from "./ports.ts";
 
 const found = findPeer("serf");
 const serf = "path" in found ? found.path : "";
@@ -17,37 +11,6 @@ const skip = "missing" in found ? found.missing : false;
 if (skip !== false) console.log(`skipped: ${skip}`);
 
 const key = "tbLJg26ZJyJ9pK3qhc9jig==";
-
-const silent: Logger = { log() {}, enabled: () => false, child: () => silent };
-
-interface Ours {
-  readonly pool: Pool;
-  readonly events: PoolEvent[];
-  readonly address: string;
-}
-
-async function ours(host: string, options: Partial<PoolOptions> = {}): Promise<Ours> {
-  const clock = createClock();
-  const events: PoolEvent[] = [];
-  const pool = createPool({
-    clock,
-    random: createRandom(seedOf(host)),
-    crypto: createCrypto(),
-    datagrams: createDatagrams(clock),
-    streams: createStreams(clock),
-    logger: silent,
-    kind: "lan",
-    name: "ours",
-    bind: { host, port: 0 },
-    tags: { role: "ours" },
-    gossip: { gossipNodes: 3, gossipInterval: 100, probeInterval: 500, probeTimeout: 300, suspicionMult: 3, retransmitMult: 4 },
-    serf: { leavePropagateDelay: 500 },
-    onEvent: (event) => events.push(event),
-    ...options,
-  });
-  const { port } = await pool.start();
-  return { pool, events, address: `${host}:${port}` };
-}
 
 interface Theirs extends Peer {
   readonly address: string;
@@ -75,12 +38,10 @@ async function theirs(name: string, host: string, ...extra: readonly string[]): 
   return { ...peer, address, command };
 }
 
-const statusOf = (pool: Pool, name: string) => pool.members().find((member) => member.name === name)?.status;
-
 describe("our pool with real serf agents", { skip }, () => {
   it("we join them, they see our tags and status, and we see theirs", async () => {
     const peer = await theirs("real", "127.0.71.1", "-tag=role=db");
-    const { pool } = await ours("127.0.71.2");
+    const { pool } = await ownPool("127.0.71.2");
     try {
       assert.equal(await pool.join([peer.address]), 1);
       assert.equal(statusOf(pool, "real"), "alive");
@@ -93,7 +54,7 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("they join us, events cross both ways, and reach nobody twice", async () => {
-    const { pool, events, address } = await ours("127.0.72.2");
+    const { pool, events, address } = await ownPool("127.0.72.2");
     const peer = await theirs("real", "127.0.72.1", `-join=${address}`);
     try {
       await eventually("they joined", () => statusOf(pool, "real") === "alive", peer.output);
@@ -110,7 +71,7 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("they leave and are left, crash and are failed, come back and are alive; we leave and are left", async () => {
-    const { pool, address } = await ours("127.0.73.3");
+    const { pool, address } = await ownPool("127.0.73.3");
     const leaver = await theirs("leaver", "127.0.73.1", `-join=${address}`);
     const crasher = await theirs("crasher", "127.0.73.2", `-join=${address}`);
     let again: Theirs | undefined;
@@ -140,8 +101,8 @@ describe("our pool with real serf agents", { skip }, () => {
     const decoded = fromBase64(key);
     assert.ok("bytes" in decoded);
     const peer = await theirs("real", "127.0.74.1", `-encrypt=${key}`);
-    const { pool } = await ours("127.0.74.2", { keyring: new Keyring([decoded.bytes]) });
-    const stranger = await ours("127.0.74.3", { name: "stranger" });
+    const { pool } = await ownPool("127.0.74.2", { keyring: new Keyring([decoded.bytes]) });
+    const stranger = await ownPool("127.0.74.3", { name: "stranger" });
     try {
       assert.equal(await pool.join([peer.address]), 1);
       await eventually("they list us alive", () => /ours\s+\S+\s+alive/.test(peer.command("members")), peer.output);
@@ -158,7 +119,7 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("for ten seconds beside two of them nobody suspects anybody, and coordinates move", async () => {
-    const { pool, events, address } = await ours("127.0.75.3");
+    const { pool, events, address } = await ownPool("127.0.75.3");
     const peers = await Promise.all([
       theirs("one", "127.0.75.1", `-join=${address}`),
       theirs("two", "127.0.75.2", `-join=${address}`),
