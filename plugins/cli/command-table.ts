@@ -130,7 +130,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["tls cert create", "Make a certificate"],
   ["validate", "Check configuration files", () => load(import("./commands/validate.ts"))],
   ["version", "Show what this program is", () => load(import("./commands/version.ts"))],
-  ["watch", "Follow changes of a part of the state"],
+  ["watch", "Follow changes of a part of the state", () => load(import("./commands/watch.ts"))],
 ];
 
 /** By path. */

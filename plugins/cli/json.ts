@@ -35,7 +35,7 @@ function unmark(value: JsonValue): Json {
   if (typeof value === "string") {
     if (value.startsWith("=")) return value.slice(1);
     const integer = BigInt(value.slice(1));
-    return BigInt.asIntN(53, integer) === integer ? Number(integer) : integer;
+    return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
   }
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(unmark);

@@ -95,7 +95,9 @@ export class FakeHost implements Host {
 }
 
 /** What the peer answers: a status and body, or no answer at all. */
-export type Scripted = { readonly status: number; readonly body: string } | { readonly error: string };
+export type Scripted =
+  | { readonly status: number; readonly body: string; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly error: string };
 
 /** Answers requests in the order of the script and remembers them. One more than the script holds is refused. */
 export class ScriptedHttpClient implements HttpClient {
@@ -111,6 +113,6 @@ export class ScriptedHttpClient implements HttpClient {
     this.requests.push(request);
     if (answer === undefined) throw new Error(`request ${request.method} ${request.url} is not in the script`);
     if ("error" in answer) throw new AgentError("connection-refused", { message: answer.error });
-    return { status: answer.status, statusText: "", headers: {}, body: utf8(answer.body), truncated: false };
+    return { status: answer.status, statusText: "", headers: answer.headers ?? {}, body: utf8(answer.body), truncated: false };
   }
 }

@@ -5,7 +5,7 @@
  *     $ consul kv put a 1         the command line; quotes as in a shell
  *     env NAME=value              file PATH, stdin: content follows in lines that begin with "|"
  *     > PUT /v1/kv/a              the request expected next; "> Name: value" for a header, "> |line" for its body
- *     < 200                       the answer; "< |line" for its body, "< error TEXT" for none
+ *     < 200                       the answer; "< |line" for its body, "< name: value" for a header, "< error TEXT" for none
  *     out |line   err |line       exactly these lines; "out ~text", "err ~text": somewhere in it
  *     exit 1                      0 when not said
  */
@@ -29,7 +29,7 @@ interface Case {
   readonly files: Record<string, string>;
   stdin: string;
   readonly requests: { start: string; headers: string[]; body: string[] }[];
-  readonly answers: { status: number; body: string[]; error?: string }[];
+  readonly answers: { status: number; body: string[]; headers: Record<string, string>; error?: string }[];
   readonly out: Expected;
   readonly err: Expected;
   exit: number;
@@ -69,8 +69,12 @@ function parseCases(script: string): Case[] {
       else current.requests.at(-1)?.headers.push(rest);
     } else if (word === "<") {
       if (rest.startsWith("|")) current.answers.at(-1)?.body.push(rest.slice(1));
-      else if (rest.startsWith("error ")) current.answers.push({ status: 0, body: [], error: rest.slice(6) });
-      else current.answers.push({ status: Number(rest), body: [] });
+      else if (rest.startsWith("error ")) current.answers.push({ status: 0, body: [], headers: {}, error: rest.slice(6) });
+      else if (/^[a-z-]+: /.test(rest))
+        (current.answers.at(-1) as Case["answers"][number]).headers[rest.split(": ")[0] as string] = rest.split(
+          ": ",
+        )[1] as string;
+      else current.answers.push({ status: Number(rest), body: [], headers: {} });
     } else if (word === "out" || word === "err")
       (rest.startsWith("|") ? current[word].exact : current[word].parts).push(rest.slice(1));
     else if (word === "exit") current.exit = Number(rest);
@@ -90,8 +94,8 @@ const zeroCrypto = { randomBytes: (length: number) => new Uint8Array(length) } a
 
 async function runCase(each: Case): Promise<void> {
   const host = new FakeHost({ argv: shellWords(each.line), env: each.env, files: each.files, stdin: each.stdin });
-  const answers: Scripted[] = each.answers.map(({ status, body, error }) =>
-    error === undefined ? { status, body: body.join("\n") } : { error },
+  const answers: Scripted[] = each.answers.map(({ status, body, headers, error }) =>
+    error === undefined ? { status, headers, body: body.join("\n") } : { error },
   );
   const httpClient = new ScriptedHttpClient(answers);
   const context = {
