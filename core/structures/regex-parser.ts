@@ -6,7 +6,8 @@ export type Pattern =
   | { readonly kind: "set"; readonly set: CodeSet }
   | { readonly kind: "assert"; readonly at: Assertion }
   | { readonly kind: "sequence" | "choice"; readonly parts: readonly Pattern[] }
-  | { readonly kind: "repeat"; readonly inner: Pattern; readonly min: number; readonly max: number };
+  /** `counted`: written `{n,m}`. */
+  | { readonly kind: "repeat"; readonly inner: Pattern; readonly min: number; readonly max: number; readonly counted: boolean };
 export type Assertion = "textStart" | "textEnd" | "lineStart" | "lineEnd" | "wordEdge" | "noWordEdge";
 
 /** Code points: ranges with both ends, or a Unicode property; `folded` also takes the other case. */
@@ -125,42 +126,47 @@ class Parser {
 
   #sequence(): Pattern {
     const parts: Pattern[] = [];
+    let lastRepeat: number | undefined;
     for (;;) {
       const next = this.#source[this.#at];
       if (next === undefined || next === "|" || next === ")") return { kind: "sequence", parts };
       const start = this.#at;
-      const atom = this.#atom();
-      if (atom === undefined) {
-        // Flags for the rest of the group: nothing that could be repeated.
-        if (this.#repetition() !== undefined) throw fault("missing argument to repetition operator", this.#source.slice(start));
+      const bounds = this.#bounds();
+      if (bounds === undefined) {
+        lastRepeat = undefined;
+        for (const part of this.#atoms()) parts.push(part);
         continue;
       }
-      parts.push(this.#repeated(atom));
+      this.#take("?");
+      const shown = this.#source.slice(start, this.#at);
+      if (lastRepeat !== undefined) throw fault("invalid nested repetition operator", this.#source.slice(lastRepeat, this.#at));
+      // What was pushed last is repeated, also across flags, which push nothing.
+      const inner = parts.pop();
+      if (inner === undefined) throw fault("missing argument to repetition operator", shown);
+      const repeat: Pattern = { kind: "repeat", inner, ...bounds };
+      if (bounds.counted && !withinRepeatMax(repeat, repeatMax)) throw fault("invalid repeat count", shown);
+      parts.push(repeat);
+      lastRepeat = start;
     }
   }
 
-  #repeated(atom: Pattern): Pattern {
-    let inner = atom;
-    const start = this.#at;
-    for (let count = 0; ; count++) {
-      const repetition = this.#repetition();
-      if (repetition === undefined) return inner;
-      if (count > 0) throw fault("invalid nested repetition operator", this.#source.slice(start, this.#at));
-      inner = { kind: "repeat", inner, ...repetition };
+  /** One item; several for a quotation, none for flags. */
+  #atoms(): readonly Pattern[] {
+    if (this.#take("\\Q")) {
+      const end = this.#source.indexOf("\\E", this.#at);
+      const quoted = this.#source.slice(this.#at, end < 0 ? undefined : end);
+      this.#at = end < 0 ? this.#source.length : end + 2;
+      return [...quoted].map((character) => this.#literal(character.codePointAt(0) as number));
     }
+    const atom = this.#atom();
+    return atom === undefined ? [] : [atom];
   }
 
-  /** `*`, `+`, `?` or `{n,m}`, greedy or not: what matches is the same. */
-  #repetition(): { readonly min: number; readonly max: number } | undefined {
-    const bounds = this.#bounds();
-    if (bounds !== undefined) this.#take("?");
-    return bounds;
-  }
-
-  #bounds(): { readonly min: number; readonly max: number } | undefined {
-    if (this.#take("*")) return { min: 0, max: Number.POSITIVE_INFINITY };
-    if (this.#take("+")) return { min: 1, max: Number.POSITIVE_INFINITY };
-    if (this.#take("?")) return { min: 0, max: 1 };
+  /** `*`, `+`, `?` or `{n,m}`. Greedy or not is all one: what matches is the same. */
+  #bounds(): { readonly min: number; readonly max: number; readonly counted: boolean } | undefined {
+    if (this.#take("*")) return { min: 0, max: Number.POSITIVE_INFINITY, counted: false };
+    if (this.#take("+")) return { min: 1, max: Number.POSITIVE_INFINITY, counted: false };
+    if (this.#take("?")) return { min: 0, max: 1, counted: false };
     const counted = /^\{(0|[1-9][0-9]*)(?:(,)(0|[1-9][0-9]*)?)?\}/.exec(this.#source.slice(this.#at, this.#at + 40));
     if (counted === null) return undefined;
     const [shown, low, comma, high] = counted as unknown as [string, string, string | undefined, string | undefined];
@@ -169,11 +175,10 @@ class Parser {
     if (min > repeatMax || (max !== Number.POSITIVE_INFINITY && (max > repeatMax || max < min)))
       throw fault("invalid repeat count", shown);
     this.#at += shown.length;
-    return { min, max };
+    return { min, max, counted: true };
   }
 
   #atom(): Pattern | undefined {
-    const rest = this.#at;
     const character = this.#next();
     switch (character) {
       case "(":
@@ -193,18 +198,8 @@ class Parser {
         return { kind: "assert", at: this.#flags.multiline ? "lineStart" : "textStart" };
       case "$":
         return { kind: "assert", at: this.#flags.multiline ? "lineEnd" : "textEnd" };
-      case "*":
-      case "+":
-      case "?":
-        throw fault("missing argument to repetition operator", character);
       case "\\":
         return this.#escape();
-      case "{":
-        this.#at = rest;
-        if (this.#bounds() !== undefined)
-          throw fault("missing argument to repetition operator", this.#source.slice(rest, this.#at));
-        this.#at = rest + 1;
-        return this.#literal(123);
       default:
         return this.#literal(character.codePointAt(0) as number);
     }
@@ -224,7 +219,7 @@ class Parser {
 
   /** After `(?`. "flags": the group was nothing but flags, which hold to the end of the group around it. */
   #groupKind(start: number): "group" | "flags" {
-    if (this.#source.startsWith("P<", this.#at)) {
+    if (this.#source.startsWith("P<", this.#at) && this.#at + 2 < this.#source.length) {
       const end = this.#source.indexOf(">", this.#at);
       if (end < 0) throw fault("invalid named capture", this.#source.slice(start));
       if (!/^[A-Za-z0-9_]+$/.test(this.#source.slice(this.#at + 2, end)))
@@ -244,7 +239,6 @@ class Parser {
         some = false;
         continue;
       } else if ((flag === ":" || flag === ")") && (on || some)) return flag === ":" ? "group" : "flags";
-      else if (flag === "") throw fault("missing closing )", this.#source);
       else if (flag !== "U") throw fault("invalid or unsupported Perl syntax", this.#source.slice(start, this.#at));
       some = true;
     }
@@ -268,12 +262,6 @@ class Parser {
         return { kind: "assert", at: "noWordEdge" };
       case "C":
         throw fault("invalid escape sequence", "\\C");
-      case "Q": {
-        const end = this.#source.indexOf("\\E", this.#at);
-        const quoted = this.#source.slice(this.#at + 1, end < 0 ? undefined : end);
-        this.#at = end < 0 ? this.#source.length : end + 2;
-        return { kind: "sequence", parts: [...quoted].map((character) => this.#literal(character.codePointAt(0) as number)) };
-      }
     }
     const set = this.#classEscape(start);
     if (set !== undefined) return { kind: "set", set: { ...set, folded: this.#flags.fold } };
@@ -305,15 +293,7 @@ class Parser {
     const control = Object.hasOwn(controlEscapes, character) ? controlEscapes[character] : undefined;
     if (control !== undefined) return control;
     const rest = this.#source.slice(this.#at);
-    if (character === "x") {
-      const hex = /^(?:\{([0-9a-fA-F]{1,8})\}|([0-9a-fA-F]{2}))/.exec(rest);
-      const code = hex === null ? Number.NaN : Number.parseInt((hex[1] ?? hex[2]) as string, 16);
-      if (hex !== null && code <= codeMax) {
-        this.#at += hex[0].length;
-        return code;
-      }
-      throw fault("invalid escape sequence", this.#source.slice(start, this.#at + 1));
-    }
+    if (character === "x") return this.#hexCode(start);
     if (/[0-7]/.test(character)) {
       // A digit from 1 on alone would be a back-reference, which RE2 does not have.
       const more = /^[0-7]{0,2}/.exec(rest)?.[0] ?? "";
@@ -325,6 +305,32 @@ class Parser {
     const code = character.codePointAt(0) as number;
     if (code < 128 && !/[0-9A-Za-z]/.test(character)) return code;
     throw fault("invalid escape sequence", this.#source.slice(start, this.#at));
+  }
+
+  /** After `\\x`: two digits, or any number of them in braces. */
+  #hexCode(start: number): number {
+    const invalid = (): Fault => fault("invalid escape sequence", this.#source.slice(start, this.#at));
+    const digit = (): number => {
+      const value = this.#at < this.#source.length ? "0123456789abcdef".indexOf(this.#next().toLowerCase()) : -1;
+      if (value < 0) throw invalid();
+      return value;
+    };
+    if (!this.#take("{")) {
+      // Go reads both before it looks at either.
+      const pair = this.#source.slice(this.#at, this.#at + 2);
+      if (/^[^0-9a-fA-F]./.test(pair)) {
+        this.#next();
+        this.#next();
+        throw invalid();
+      }
+      return digit() * 16 + digit();
+    }
+    let code = digit();
+    while (!this.#take("}")) {
+      code = code * 16 + digit();
+      if (code > codeMax) throw invalid();
+    }
+    return code;
   }
 
   #class(): Pattern {
@@ -346,14 +352,6 @@ class Parser {
           continue;
         }
         this.#at = itemStart;
-      }
-      if (
-        !first &&
-        this.#source[this.#at] === "-" &&
-        this.#source[this.#at + 1] !== "]" &&
-        this.#source[this.#at + 1] !== undefined
-      ) {
-        throw fault("invalid character class range", this.#source.slice(this.#at, this.#at + 2));
       }
       const low = this.#classCode(start);
       let high = low;
@@ -401,6 +399,25 @@ class Parser {
     if (!this.#source.startsWith(literal, this.#at)) return false;
     this.#at += literal.length;
     return true;
+  }
+}
+
+/** Go refuses counted repetitions that multiply beyond its bound. */
+function withinRepeatMax(pattern: Pattern, max: number): boolean {
+  switch (pattern.kind) {
+    case "set":
+    case "assert":
+      return true;
+    case "sequence":
+    case "choice":
+      return pattern.parts.every((part) => withinRepeatMax(part, max));
+    case "repeat": {
+      if (!pattern.counted) return withinRepeatMax(pattern.inner, max);
+      const count = pattern.max === Number.POSITIVE_INFINITY ? pattern.min : pattern.max;
+      if (pattern.max === 0) return true;
+      if (count > max) return false;
+      return withinRepeatMax(pattern.inner, count > 0 ? Math.floor(max / count) : max);
+    }
   }
 }
 
