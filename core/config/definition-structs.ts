@@ -67,7 +67,10 @@ const meshGatewayStruct: GoStruct = {
 
 const upstreamStruct: GoStruct = {
   kind: "struct",
-  goName: "structs.Upstream",
+  goName:
+    'struct { DestinationTypeSnake string "json:\\"destination_type\\""; DestinationNamespaceSnake string "json:\\"destination_namespace\\""; ' +
+    'DestinationNameSnake string "json:\\"destination_name\\""; LocalBindPortSnake int "json:\\"local_bind_port\\""; ' +
+    'LocalBindAddressSnake string "json:\\"local_bind_address\\""; *structs.Alias }',
   fields: {
     DestinationType: "string",
     destination_type: "string",
@@ -162,8 +165,8 @@ export const serviceStruct: GoStruct = {
     Proxy: proxyStruct,
     Connect: {
       kind: "struct",
-      goName: "structs.ServiceConnect",
-      fields: { Native: "bool", SidecarService: () => serviceStruct },
+      goName: 'struct { SidecarServiceSnake *structs.ServiceDefinition "json:\\"sidecar_service\\""; *structs.Alias }',
+      fields: { Native: "bool", SidecarService: () => serviceStruct, sidecar_service: () => serviceStruct },
       opaque: true,
       lenient: true,
     },

@@ -104,10 +104,10 @@ function serviceOf(given: GoFields): ServiceDefinition {
   const weights = fields.get<GoFields>("Weights");
   const proxy = fields.get<GoFields>("Proxy");
   const connect = new Fields(fields.get<GoFields>("Connect") ?? new Map());
-  const sidecar = connect.get<GoFields>("SidecarService");
+  const sidecar = connect.get<GoFields>("SidecarService", "sidecar_service");
   const single = fields.get<GoFields>("Check");
-  // An empty Check object counts as none; an empty element of Checks does not.
-  const checks = single === undefined || single.size === 0 ? [] : [checkOf(single)];
+  // A Check that says nothing counts as none; such an element of Checks does not.
+  const checks = single === undefined || saysNothing(single) ? [] : [checkOf(single)];
   for (const check of fields.get<readonly GoFields[]>("Checks") ?? []) checks.push(checkOf(check));
   return {
     kind: fields.text("Kind"),
@@ -132,6 +132,12 @@ function serviceOf(given: GoFields): ServiceDefinition {
     connectNative: connect.flag("Native"),
     sidecar: sidecar === undefined ? undefined : serviceOf(sidecar),
   };
+}
+
+/** Consul compares with the zero struct: an empty map or list that was given is already something. */
+function saysNothing(check: GoFields): boolean {
+  if ([...check.values()].some((value) => typeof value === "object")) return false;
+  return Object.values(checkOf(check)).every((value) => !value || typeof value === "object");
 }
 
 function addressOf(given: GoFields): ServiceAddress {

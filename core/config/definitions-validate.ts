@@ -1,7 +1,8 @@
 /** What a definition's values must be together. Each function gives Consul's sentence, or undefined when all is well. */
-import type { JsonObject, StringMap, Weights } from "../catalog/records.ts";
+import type { StringMap, Weights } from "../catalog/records.ts";
 import type { CheckDefinition, ServiceDefinition } from "./definitions.ts";
 import { errorList } from "./go-text.ts";
+import { proxyProblems } from "./proxy-validate.ts";
 
 /** The order of the rules is Consul's, since the first one broken is the one that is told. */
 export function validateServiceDefinition(service: ServiceDefinition): string | undefined {
@@ -9,7 +10,7 @@ export function validateServiceDefinition(service: ServiceDefinition): string | 
   if (isAnyAddress(service.address)) return "Invalid service address";
   const weights = service.weights === undefined ? undefined : weightsProblem(service.weights);
   if (weights !== undefined) return `Invalid Weights: ${weights}`;
-  const meta = metadataProblem(service.meta ?? {}, service.kind === "connect-proxy");
+  const meta = metadataProblem(service.meta ?? {}, false);
   if (meta !== undefined) return `Invalid Service Meta: ${meta}`;
   const rules = proxyProblems(service);
   if (rules.length > 0) return errorList(rules);
@@ -33,7 +34,7 @@ export function checkTypeProblem(check: CheckDefinition): string | undefined {
   const alias = check.aliasNode !== "" || check.aliasService !== "";
   if (check.interval > 0 && check.ttl > 0) return "Interval and TTL cannot both be specified";
   if (byInterval && check.interval <= 0) return "Interval must be > 0 for Script, HTTP, or TCP checks";
-  if (alias && check.interval > 0) return "Interval cannot be set for Alias checks";
+  if (alias && byInterval) return "Interval cannot be set for Alias checks";
   if (alias && check.ttl > 0) return "TTL must be not be set for Alias checks";
   if (!byInterval && !alias && check.ttl <= 0) return "TTL must be > 0 for TTL checks";
   if (check.outputMaxSize < 0) return "MaxOutputMaxSize must be positive";
@@ -85,51 +86,6 @@ function sidecarCheckProblem(check: CheckDefinition): string | undefined {
   const problem = checkTypeProblem(check);
   if (problem !== undefined) return `Invalid check in sidecar_service: ${problem}`;
   return isStatus(check.status) ? undefined : "Status for checks must 'passing', 'warning', 'critical'";
-}
-
-/** Rules for what stands in front of other services. All broken ones are told together. */
-function proxyProblems(service: ServiceDefinition): readonly string[] {
-  const problems: string[] = [];
-  const proxy = service.proxy ?? {};
-  if (service.kind === "connect-proxy") {
-    if (textOf(proxy, "DestinationServiceName").trim() === "")
-      problems.push("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
-    if (service.port === 0) problems.push("Port must be set for a Connect proxy");
-    if (service.connectNative) problems.push("A Proxy cannot also be Connect Native, only typical services");
-    problems.push(...upstreamProblems(proxy));
-  }
-  if (service.kind.endsWith("-gateway")) problems.push(...gatewayProblems(service, proxy));
-  if (service.sidecar !== undefined) {
-    if (service.sidecar.id !== "") problems.push("A SidecarService cannot specify an ID as this is managed by the agent");
-    if (service.sidecar.sidecar !== undefined) problems.push("A SidecarService cannot have a nested SidecarService");
-  }
-  return problems;
-}
-
-function upstreamProblems(proxy: JsonObject): readonly string[] {
-  const upstreams = Array.isArray(proxy["Upstreams"]) ? (proxy["Upstreams"] as readonly JsonObject[]) : [];
-  return upstreams.flatMap((upstream) => {
-    if (textOf(upstream, "DestinationName") === "") return ["upstream destination name cannot be empty"];
-    return upstream["LocalBindPort"] ? [] : ["upstream local bind port cannot be zero"];
-  });
-}
-
-function gatewayProblems(service: ServiceDefinition, proxy: JsonObject): readonly string[] {
-  const problems: string[] = [];
-  // Envoy binds an ingress gateway's listeners itself, so that one needs no port.
-  if (service.port === 0 && service.kind === "mesh-gateway") problems.push(`Port must be non-zero for a ${service.kind}`);
-  if (service.connectNative) problems.push(`${service.kind} cannot also be Connect Native`);
-  for (const name of ["DestinationServiceName", "DestinationServiceID", "LocalServiceAddress", "LocalServicePort", "Upstreams"]) {
-    const value = proxy[name];
-    const empty = value === undefined || value === "" || value === 0 || (Array.isArray(value) && value.length === 0);
-    if (!empty) problems.push(`The Proxy.${name} configuration is invalid for a ${service.kind}`);
-  }
-  return problems;
-}
-
-function textOf(object: JsonObject, key: string): string {
-  const value = object[key];
-  return typeof value === "string" ? value : "";
 }
 
 function isStatus(status: string): boolean {
