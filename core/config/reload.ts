@@ -1,6 +1,5 @@
 /** Which differences between two configurations take effect while the agent runs. */
 import type { AgentConfig } from "./config.ts";
-import { configKeys } from "./keys.ts";
 
 export interface ReloadPlan {
   /** The running configuration with everything taken over that may change. */
@@ -11,11 +10,8 @@ export interface ReloadPlan {
   readonly ignored: readonly string[];
 }
 
-/**
- * Fields that a reload applies, to the keys they come from. A nested field stands before the group it is in.
- * `warnings` are always those of the new sources.
- */
-const reloadableFields: ReadonlyMap<string, string> = new Map([
+/** Fields that a reload applies, to the keys they come from. Besides these, `warnings` are always those of the new sources. */
+export const reloadableFields: ReadonlyMap<string, string> = new Map([
   ["checks", "checks"],
   ["services", "services"],
   ["discardCheckOutput", "discard_check_output"],
@@ -36,12 +32,6 @@ const reloadableFields: ReadonlyMap<string, string> = new Map([
   ["nodeMeta", "node_meta"],
   ["recursors", "recursors"],
 ]);
-
-/** For the tests: each field above must come from a key whose row says so. */
-export function reloadableKeysAgree(): boolean {
-  const reloadable = new Set(configKeys.filter((row) => row.reloadable).map((row) => row.key));
-  return [...reloadableFields.values()].every((key) => reloadable.has(key));
-}
 
 const groups = ["dns", "limits", "http", "ports", "gossipLan", "gossipWan"] as const;
 
