@@ -1,5 +1,6 @@
 /** Reads of the instances of a service: bare, and with the checks that count for them. */
 import { unreachable } from "../types/errors.ts";
+import type { LogIndex } from "../types/ids.ts";
 import { atLeastOne } from "./at-least-one.ts";
 import { nearTopics } from "./evaluate-catalog.ts";
 import { checkedInstanceFields, instanceFields } from "./filter-fields.ts";
@@ -11,40 +12,33 @@ import type { Tables } from "./tables.ts";
 import { topics } from "./watch.ts";
 
 const nodesAndServices: readonly Topic[] = [topics.nodes, topics.services];
+const nodesServicesAndChecks: readonly Topic[] = [topics.nodes, topics.services, topics.checks];
 const nodeOf = (instance: ServiceInstance): string => instance.service.node;
 
 export function serviceInstances(tables: Tables, query: QueryOf<"serviceInstances">): Evaluation<Answers["serviceInstances"]> {
   const found = find(tables, query);
-  const { index, stales } = serviceIndex(tables, query.service, found.exists, false);
+  const { index, stales } = indexOf(tables, found, nodesAndServices);
   const instances = tagged(found.rows, query).flatMap((service) => withNode(tables, service));
-  const names = query.through === "connect" ? [...namesOf(found.rows), query.service] : [query.service];
   return {
     index,
     answer: select(tables, instances, query, { fields: instanceFields, nodeOf }),
-    wakes: [...found.topics, ...new Set(names.map(topics.instances))],
-    stales: [...stales, topics.service(query.service), ...nearTopics(query.near)],
+    wakes: [...found.awaited, ...found.names.map(topics.instances)],
+    // Checks move the index of a service and do not show here.
+    stales: [...found.names.map(topics.service), ...stales, ...nearTopics(query.near)],
   };
 }
 
 export function checkedInstances(tables: Tables, query: QueryOf<"checkedInstances">): Evaluation<Answers["checkedInstances"]> {
   const found = find(tables, query);
-  const names = found.rows.length > 0 ? namesOf(found.rows) : [query.service];
-  let index = 0;
-  const stales = new Set<Topic>(nearTopics(query.near));
-  for (const name of names) {
-    const own = serviceIndex(tables, name, found.exists, true);
-    index = Math.max(index, own.index);
-    for (const topic of own.stales) stales.add(topic);
-  }
+  const { index, stales } = indexOf(tables, found, nodesServicesAndChecks);
   const instances = tagged(found.rows, query).flatMap((service) => withNode(tables, service));
   const checked = instances.map((instance) => withChecks(tables, instance));
-  // Where the filter is broken this throws before anything else is decided.
   const selected = select(tables, checked, query, { fields: checkedInstanceFields, nodeOf });
   return {
-    index: atLeastOne(index),
+    index,
     answer: query.passingOnly ? passing(selected) : selected,
-    wakes: [...found.topics, ...new Set(names.map(topics.service))],
-    stales: [...stales],
+    wakes: [...found.awaited, ...found.names.map(topics.service)],
+    stales: [...stales, ...nearTopics(query.near)],
   };
 }
 
@@ -60,43 +54,40 @@ export function byAddress(tables: Tables, address: string): Evaluation<Answers["
 }
 
 interface Found {
-  readonly rows: readonly ServiceRecord[];
   /** Before tags narrow them. */
-  readonly exists: boolean;
-  /** What else must be watched to notice a new instance. */
-  readonly topics: readonly Topic[];
+  readonly rows: readonly ServiceRecord[];
+  /** The services whose indexes count: of the rows, or when there are none the one asked for. */
+  readonly names: readonly string[];
+  /** What else notices a new instance, and has an index of its own. */
+  readonly awaited: readonly Topic[];
 }
 
-function find(tables: Tables, query: ServiceSelection): Found {
-  switch (query.through) {
-    case undefined: {
-      const rows = tables.services.by("name", foldedKey(query.service));
-      return { rows, exists: rows.length > 0, topics: [] };
-    }
+function find(tables: Tables, { service, through }: ServiceSelection): Found {
+  switch (through) {
+    case undefined:
+      return { rows: tables.services.by("name", foldedKey(service)), names: [service], awaited: [] };
     case "connect": {
-      const rows = tables.services.by("connect", foldedKey(query.service));
-      return { rows, exists: rows.length > 0, topics: [topics.connect(query.service)] };
+      const rows = tables.services.by("connect", foldedKey(service));
+      return { rows, names: rows.length > 0 ? namesOf(rows) : [service], awaited: [topics.connect(service)] };
     }
     case "ingress":
       // Which gateways serve a service is said by config entries, and this catalog holds none.
-      return { rows: [], exists: false, topics: [] };
+      return { rows: [], names: [service], awaited: [] };
     default:
-      return unreachable(query.through);
+      return unreachable(through);
   }
 }
 
-/** The index of a service; where it has none, that of the last service to go, or before there was any, of the tables. */
-function serviceIndex(
+/** The latest index of the services found; of none, that of the last to go, or before there was any, of the `wider` tables. */
+function indexOf(
   tables: Tables,
-  name: string,
-  exists: boolean,
-  withChecks: boolean,
-): { readonly index: number; readonly stales: readonly Topic[] } {
-  const extinction = exists ? undefined : tables.indexOf(topics.extinctions);
-  if (extinction !== undefined) return { index: extinction, stales: [topics.extinctions] };
-  const own = tables.indexOf(topics.service(name));
-  if (own !== undefined) return { index: own, stales: [] };
-  const wider = withChecks ? [...nodesAndServices, topics.checks] : nodesAndServices;
+  found: Found,
+  wider: readonly Topic[],
+): { readonly index: LogIndex; readonly stales: readonly Topic[] } {
+  const own = tables.maxIndex(...found.names.map(topics.service), ...found.awaited);
+  if (found.rows.length > 0) return { index: atLeastOne(own), stales: [] };
+  const latest = Math.max(own, tables.maxIndex(topics.extinctions));
+  if (latest > 0) return { index: latest, stales: [topics.extinctions] };
   return { index: atLeastOne(tables.maxIndex(...wider)), stales: [...wider, topics.extinctions] };
 }
 

@@ -46,10 +46,11 @@ export function runTxn(tables: Tables, index: LogIndex, ops: readonly TxnOp[], n
 
 /** True when no operation can change anything: such a transaction need not go through the log. */
 export function isReadOnly(ops: readonly TxnOp[]): boolean {
-  return ops.every((op) => (op.on === "kv" ? readingKvVerbs.has(op.verb) : op.verb === "get"));
+  return ops.every((op) => (op.on === "kv" ? !writingKvVerbs.has(op.verb) : op.verb === "get"));
 }
 
-const readingKvVerbs: ReadonlySet<string> = new Set(["get", "get-tree", "check-session", "check-index", "check-not-exists"]);
+/** A verb of the KV store that nobody knows changes nothing either: Consul 1.8 sends it the way of the reads. */
+const writingKvVerbs: ReadonlySet<string> = new Set(["set", "cas", "lock", "unlock", "delete", "delete-cas", "delete-tree"]);
 
 function collect(ops: readonly TxnOp[], run: (op: TxnOp) => readonly TxnResult[]): TxnOutcome {
   const results: TxnResult[] = [];
