@@ -26,6 +26,9 @@ export interface PlainHead {
 const head =
   /(GET|PUT|POST|DELETE|HEAD) (\/[\x21-\x7e]*) HTTP\/1\.1\r\n((?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n/y;
 
+/** Who speaks TLS to a plain port, or nonsense, should be told at once. */
+const methodBegins = /^[A-Z]{1,7}(?: |$)/;
+
 /**
  * Reads the head of a request, if it is a plain one: bytes that every HTTP parser in the world reads alike.
  *
@@ -35,7 +38,7 @@ const head =
 export function readPlainHead(bytes: Bytes, from: number): PlainHead | "incomplete" | "unusual" {
   const beginning = latin1(bytes, from, Math.min(bytes.length, from + plainHeadBytesMax));
   const end = beginning.indexOf("\r\n\r\n");
-  if (end < 0) return beginning.length >= plainHeadBytesMax ? "unusual" : "incomplete";
+  if (end < 0) return beginning.length < plainHeadBytesMax && methodBegins.test(beginning) ? "incomplete" : "unusual";
   head.lastIndex = 0;
   const match = head.exec(beginning);
   if (match === null) return "unusual";

@@ -1,6 +1,5 @@
-import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { ConnectionOptions, SecureContext, TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { Clock } from "../../core/ports/clock.ts";
 import type { ByteStream, SecureStream, Tls, TlsOptions } from "../../core/ports/streams.ts";
 import type { Millis } from "../../core/types/ids.ts";
@@ -21,25 +20,26 @@ export function createTls(clock: Clock): Tls {
 
 async function wrap(clock: Clock, stream: ByteStream, side: "client" | "server", options: TlsOptions): Promise<SecureStream> {
   const ground = stream instanceof SocketStream ? stream.takeSocket() : duplexOver(stream);
-  const socket = side === "client" ? tls().connect(clientOptions(ground, options)) : serverSocket(ground, options);
   try {
-    await handshake(clock, socket, side);
-    if (side === "server" && options.verifyPeer && !socket.authorized) {
-      throw new Error(String(socket.authorizationError ?? "tls: client didn't provide a certificate"));
-    }
+    const socket = await inTime(clock, side === "client" ? clientHandshake(ground, options) : serverHandshake(ground, options));
+    socket.pause();
+    const peerName = commonName(socket);
+    return new SocketStream(socket, {
+      local: stream.local,
+      remote: stream.remote,
+      ...(peerName === undefined ? {} : { peerName }),
+    });
   } catch (error) {
-    socket.on("error", () => {});
-    socket.destroy();
     ground.destroy();
-    const cause = error instanceof AgentError ? error.code : "connection-closed";
-    throw new AgentError(cause, { message: `tls: handshake failed: ${messageOf(error)}`, cause: error });
+    const code = error instanceof AgentError ? error.code : "connection-closed";
+    throw new AgentError(code, { message: `tls: handshake failed: ${messageOf(error)}`, cause: error });
   }
-  socket.pause();
-  const peerName = commonName(socket);
-  return new SocketStream(socket, {
-    local: stream.local,
-    remote: stream.remote,
-    ...(peerName === undefined ? {} : { peerName }),
+}
+
+function inTime(clock: Clock, handshake: Promise<TLSSocket>): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(handshakeTimeout, () => reject(new AgentError("timeout", { message: "i/o timeout" })));
+    handshake.finally(() => timer.cancel()).then(resolve, reject);
   });
 }
 
@@ -58,41 +58,36 @@ export function secureContextOptions(options: Partial<TlsOptions>): {
   };
 }
 
-function clientOptions(ground: Duplex, options: TlsOptions): ConnectionOptions {
-  return {
-    ...secureContextOptions(options),
-    socket: ground,
-    rejectUnauthorized: options.verifyPeer,
-    ...(options.serverName === undefined ? {} : { servername: options.serverName }),
-    // Without a name to compare with, the chain alone is verified: Consul's verify_outgoing without verify_server_hostname.
-    ...(options.serverName === undefined ? { checkServerIdentity: () => undefined } : {}),
-  };
-}
-
-function serverSocket(ground: Duplex, options: TlsOptions): TLSSocket {
-  const secureContext: SecureContext = tls().createSecureContext(secureContextOptions(options));
-  return new (tls().TLSSocket)(ground as Socket, {
-    isServer: true,
-    secureContext,
-    requestCert: options.verifyPeer,
-    rejectUnauthorized: options.verifyPeer,
+function clientHandshake(ground: Duplex, options: TlsOptions): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tls().connect({
+      ...secureContextOptions(options),
+      socket: ground,
+      rejectUnauthorized: options.verifyPeer,
+      ...(options.serverName === undefined ? {} : { servername: options.serverName }),
+      // Without a name to compare with, the chain alone is verified: Consul's verify_outgoing without verify_server_hostname.
+      ...(options.serverName === undefined ? { checkServerIdentity: () => undefined } : {}),
+    });
+    socket.once("secureConnect", () => resolve(socket));
+    // Stays: an error that comes after the refusal has no other listener.
+    socket.on("error", reject);
+    socket.once("close", () => reject(new Error("EOF")));
   });
 }
 
-function handshake(clock: Clock, socket: TLSSocket, side: "client" | "server"): Promise<void> {
+/** A server that never listens: it is given the one connection. Only tls.Server checks a client's certificate. */
+function serverHandshake(ground: Duplex, options: TlsOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const timer = clock.after(handshakeTimeout, () => done(new AgentError("timeout", { message: "i/o timeout" })));
-    const closed = (): void => done(new Error("EOF"));
-    const done = (error?: Error): void => {
-      timer.cancel();
-      socket.off("error", done);
-      socket.off("close", closed);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    socket.on("error", done);
-    socket.on("close", closed);
-    socket.once(side === "client" ? "secureConnect" : "secure", () => done());
+    const server = tls().createServer({
+      ...secureContextOptions(options),
+      requestCert: options.verifyPeer,
+      rejectUnauthorized: options.verifyPeer,
+      handshakeTimeout,
+    });
+    server.once("secureConnection", resolve);
+    server.on("tlsClientError", reject);
+    ground.once("close", () => reject(new Error("EOF")));
+    server.emit("connection", ground);
   });
 }
 

@@ -1,0 +1,76 @@
+import { text, utf8 } from "../../core/types/bytes.ts";
+import type { Command, CommandResult } from "../../core/ports/process-runner.ts";
+import { assert, describe } from "../support/harness.ts";
+import { claim, type Subject } from "./subject.ts";
+
+export function processesContract(subject: Subject<"processes">): void {
+  const { processes, clock } = subject.runtime;
+  const run = (
+    argv: readonly [string, ...string[]],
+    options: Partial<Command> = {},
+    cancel?: AbortSignal,
+  ): Promise<CommandResult> => processes.run({ argv, env: {}, timeout: 10_000, outputBytesMax: 4096, ...options }, cancel);
+  const shell = (script: string, options: Partial<Command> = {}, cancel?: AbortSignal): Promise<CommandResult> =>
+    run(["/bin/sh", "-c", script], options, cancel);
+
+  describe(`processes of ${subject.name}`, () => {
+    claim(subject, "exit code and output of both kinds are given back", async () => {
+      const result = await shell("echo out; echo err >&2; exit 3");
+      assert.equal(result.kind, "exited");
+      if (result.kind !== "exited") return;
+      assert.equal(result.code, 3);
+      assert.deepEqual(text(result.output).split("\n").sort(), ["", "err", "out"]);
+      assert.equal(result.outputBytesTotal, 8);
+    });
+
+    claim(subject, "of much output the last bytes are kept, and all are counted", async () => {
+      const result = await shell("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done", { outputBytesMax: 20 });
+      assert.equal(result.kind, "exited");
+      if (result.kind !== "exited") return;
+      assert.equal(text(result.output), "line 1998\nline 1999\n");
+      assert.equal(result.outputBytesTotal, 18_890);
+    });
+
+    claim(subject, "variables are added to the agent's own, and standard input is fed", async () => {
+      const result = await shell('cat; echo "$GREETING $PATH"', { env: { GREETING: "hello" }, stdin: utf8("fed ") });
+      assert.equal(result.kind === "exited" && text(result.output), `fed hello ${process.env["PATH"]}\n`);
+    });
+
+    claim(subject, "without standard input the command sees its end", async () => {
+      assert.equal((await shell("cat")).kind, "exited");
+    });
+
+    claim(subject, "a command that outlives its timeout dies with everything it started", async () => {
+      const began = clock.monotonic();
+      const result = await shell("echo begun; sleep 60 & sleep 60", { timeout: 100 });
+      assert.equal(result.kind, "timeout");
+      assert.equal(result.kind === "timeout" && text(result.output), "begun\n");
+      assert.ok(clock.monotonic() - began < 5_000);
+    });
+
+    claim(subject, "a cancelled command dies too", async () => {
+      const controller = new AbortController();
+      const running = shell("sleep 60", {}, controller.signal);
+      controller.abort();
+      const result = await running;
+      assert.equal(result.kind === "failed" && result.error.message, "context canceled");
+    });
+
+    claim(subject, "a command that a signal ended says which", async () => {
+      const result = await shell("kill -TERM $$");
+      assert.equal(result.kind === "signalled" && result.signal, "SIGTERM");
+    });
+
+    claim(subject, "a command that cannot be started fails in Go's words", async () => {
+      const unknown = await run(["no-such-command-here"]);
+      assert.equal(
+        unknown.kind === "failed" && unknown.error.message,
+        'exec: "no-such-command-here": executable file not found in $PATH',
+      );
+      const missing = await run(["/no/such/file"]);
+      assert.equal(missing.kind === "failed" && missing.error.message, "fork/exec /no/such/file: no such file or directory");
+      const forbidden = await run(["/etc/passwd"]);
+      assert.equal(forbidden.kind === "failed" && forbidden.error.message, "fork/exec /etc/passwd: permission denied");
+    });
+  });
+}
