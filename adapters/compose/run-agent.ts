@@ -7,7 +7,7 @@
  * leave the exit code is 1. A second signal, or 15 s, ends a leave that hangs. SIGHUP reads the configuration again.
  */
 import type { Agent } from "../../core/agent/agent.ts";
-import { consulVersion } from "../../core/agent/identity.ts";
+import { consulVersion } from "../../core/version.ts";
 import type { AgentConfig, ListenAddress } from "../../core/config/config.ts";
 import { sourcesFromFlags } from "../../core/config/flags.ts";
 import { loadConfig } from "../../core/config/load.ts";

@@ -25,7 +25,7 @@ import type { Millis } from "../types/ids.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { CheckRunner } from "./check-runner.ts";
 import { Cluster } from "./cluster.ts";
-import { consulVersion } from "./identity.ts";
+import { consulVersion } from "../version.ts";
 import { Leader } from "./leader.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
@@ -155,6 +155,7 @@ export class Agent implements AgentApi {
         clock,
         random: random.fork("checks"),
         logger: this.#logger,
+        metrics: runtime.metrics,
         ...(runtime.httpClient === undefined ? {} : { httpClient: runtime.httpClient }),
         ...(runtime.streams === undefined ? {} : { streams: runtime.streams }),
         ...(runtime.processes === undefined ? {} : { processes: runtime.processes }),

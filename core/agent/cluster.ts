@@ -8,7 +8,7 @@ import type { AgentConfig } from "../config/config.ts";
 import type { ClusterApi, Member } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import { type Address, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
-import { createRpcServer, type RpcServer } from "../rpc/server.ts";
+import { createRpcServer, type RpcHandler, type RpcServer } from "../rpc/server.ts";
 import { createPool, type Pool } from "../serf/pool.ts";
 import { AgentError, assert } from "../types/errors.ts";
 import { lonelyMember, serverTags } from "./identity.ts";
@@ -168,7 +168,7 @@ export class Cluster implements ClusterApi {
     assert(datagrams !== undefined && streams !== undefined, "a pool is made only where there are sockets");
     const lan = kind === "lan";
     return createPool({
-      label: kind,
+      kind,
       clock,
       random,
       crypto,
@@ -179,7 +179,7 @@ export class Cluster implements ClusterApi {
       bind: lan
         ? { host: config.serfLanBind, port: config.ports.serfLan }
         : { host: config.serfWanBind, port: config.ports.serfWan },
-      advertise: { host: lan ? config.advertiseAddr : config.advertiseAddrWan },
+      advertise: lan ? config.advertiseAddr : config.advertiseAddrWan,
       tags: this.#tags(kind),
       gossip: lan ? config.gossipLan : config.gossipWan,
       ...(lan ? {} : { timing: wanTiming }),
@@ -189,11 +189,11 @@ export class Cluster implements ClusterApi {
     });
   }
 
-  #handlers(): ReadonlyMap<string, (request: unknown) => Promise<unknown>> {
-    return new Map<string, (request: unknown) => Promise<unknown>>([
-      ["Status.Ping", async () => ({})],
+  #handlers(): ReadonlyMap<string, RpcHandler> {
+    return new Map<string, RpcHandler>([
+      ["Status.Ping", async () => new Map()],
       ["Status.Leader", async () => this.leader()],
-      ["Status.Peers", async () => this.peers()],
+      ["Status.Peers", async () => [...this.peers()]],
     ]);
   }
 }

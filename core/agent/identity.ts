@@ -7,9 +7,7 @@ import type { Member } from "../plugin/agent-api.ts";
 import { type Crypto, type FileStore, type Logger, uuid } from "../ports/mod.ts";
 import { strictText, utf8 } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
-
-/** The release of Consul whose behaviour, formats and wire this agent keeps. */
-export const consulVersion = "1.8.7";
+import { consulVersion } from "../version.ts";
 
 const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

@@ -7,7 +7,7 @@
  *
  * Consul 1.8: agent.AddService, AddCheck, loadServices, loadChecks.
  */
-import type { CheckFields, ServiceAddress, ServiceFields } from "../catalog/records.ts";
+import type { CheckFields, JsonObject, ServiceAddress, ServiceFields } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
 import type { LocalApi, LocalCheck, LocalService } from "../plugin/agent-api.ts";
@@ -278,11 +278,11 @@ export class Registrations implements LocalApi {
       },
       definition.token,
     );
-    this.#runner?.add(definition, { initialStatus: status as "passing" | "warning" | "critical" });
+    this.#runner?.add(definition);
   }
 
   #allowCheck(definition: CheckDefinition, from: Origin): void {
-    const unsupported = unsupportedCheck(definition);
+    const unsupported = unsupportedCheck(definition, this.#options.config().nodeName);
     if (unsupported !== undefined) throw new AgentError("not-supported", { message: unsupported });
     if (definition.args.length === 0) return;
     const { enableScriptChecks, enableLocalScriptChecks } = this.#options.config();
@@ -353,9 +353,17 @@ function serviceFields(definition: ServiceDefinition): ServiceFields {
     port: definition.port,
     weights: definition.weights ?? { passing: 1, warning: 1 },
     enableTagOverride: definition.enableTagOverride,
-    proxy: definition.proxy,
+    proxy: withUpstreamTypes(definition.proxy),
     connectNative: definition.connectNative,
   };
+}
+
+/** An upstream is a service unless it says otherwise. */
+function withUpstreamTypes(proxy: JsonObject | undefined): JsonObject | undefined {
+  const upstreams = proxy?.["Upstreams"];
+  if (proxy === undefined || !Array.isArray(upstreams)) return proxy;
+  const typed = (upstreams as readonly JsonObject[]).map((upstream) => ({ ...upstream, DestinationType: upstream["DestinationType"] || "service" }));
+  return { ...proxy, Upstreams: typed };
 }
 
 /** Consul adds lan_ipv4 and wan_ipv4 (or _ipv6) where the address is an IP and they are not given. */

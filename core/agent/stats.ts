@@ -2,7 +2,7 @@
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Cluster } from "./cluster.ts";
-import { consulVersion } from "./identity.ts";
+import { consulVersion } from "../version.ts";
 import type { LocalState } from "./local-state.ts";
 import type { Raft } from "./raft.ts";
 

@@ -43,7 +43,7 @@ describe("checks of a service defined in a file", () => {
     chmodSync(verdict, 0o755);
     writeFileSync(
       join(folder, "web.hcl"),
-      `service {
+      `services {
         name = "web"
         port = ${port}
         tags = ["v1"]
@@ -54,20 +54,20 @@ describe("checks of a service defined in a file", () => {
           timeout  = "1s"
         }
       }
-      service {
+      services {
         name = "disk"
         checks = [{ id = "disk-script", args = ["${verdict}"], interval = "1s" }]
       }
-      service {
+      services {
         name = "port"
         check { id = "port-tcp", tcp = "127.0.0.1:${port}", interval = "1s" }
-      }`.replace('service {\n        name = "web"', 'service {\n        name = "web"'),
+      }`,
     );
     agent = await RunningAgent.start({ args: ["-dev", "-node=n1", `-config-dir=${folder}`, "-enable-local-script-checks"] });
   });
   after(async () => {
-    await agent.stop();
     web.close();
+    await agent?.stop();
   });
 
   it("an HTTP check passes with its program, and the service is found", async () => {

@@ -9,7 +9,7 @@ describe("the HTTP API of a running agent", () => {
   before(async () => {
     agent = await RunningAgent.start({ args: ["-dev", "-node=n1"] });
   });
-  after(() => agent.stop());
+  after(() => agent?.stop());
 
   it("a blocking query answers when its key changes, and only then", async () => {
     await agent.request("PUT", "/v1/kv/watched", "one");

@@ -14,7 +14,7 @@ describe("consul agent -server -bootstrap -data-dir", () => {
   before(async () => {
     agent = await RunningAgent.start({ args: serverArgs(folder) });
   });
-  after(() => agent.stop());
+  after(() => agent?.stop());
 
   const restart = async (): Promise<void> => {
     agent = await RunningAgent.start({ args: serverArgs(folder), ports: agent.ports });

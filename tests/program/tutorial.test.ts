@@ -10,13 +10,13 @@ describe("consul agent -dev", () => {
   before(async () => {
     agent = await RunningAgent.start({ args: ["-dev", "-node=armon"] });
   });
-  after(() => agent.stop());
+  after(() => agent?.stop());
 
   it("prints Consul's banner, then log lines, then that it runs", () => {
     const { http, dns, serfLan, serfWan } = agent.ports;
     assert.match(
       agent.output,
-      /^==> Starting Consul agent\.\.\.\n {11}Version: '1\.8\.7'\n {11}Node ID: '[0-9a-f-]{36}'\n {9}Node name: 'armon'\n {8}Datacenter: 'dc1' \(Segment: '<all>'\)\n {12}Server: true \(Bootstrap: false\)\n/,
+      /^==> Starting Consul agent\.\.\.\n {11}Version: '1\.8\.7'\n {11}Node ID: '[0-9a-f-]{36}'\n {9}Node name: 'armon'\n {8}Datacenter: 'dc1' \(Segment: '<all>'\)\n {12}Server: true \(Bootstrap: false\)\n/m,
     );
     assert.ok(agent.output.includes(`Client Addr: [127.0.0.1] (HTTP: ${http}, HTTPS: -1, gRPC: -1, DNS: ${dns})`), agent.output);
     assert.ok(agent.output.includes(`Cluster Addr: 127.0.0.1 (LAN: ${serfLan}, WAN: ${serfWan})`));
@@ -49,7 +49,7 @@ describe("consul agent -dev", () => {
     assert.equal(node?.["Node"], "armon");
     assert.equal(node?.["Address"], "127.0.0.1");
     const { stdout } = await agent.consul(["catalog", "nodes"]);
-    assert.match(stdout, /^Node {3}ID {8} Address {4}DC\narmon {2}[0-9a-f]{8} {2}127\.0\.0\.1 {2}dc1\n$/);
+    assert.match(stdout, /^Node {3}ID {8}Address {4}DC\narmon {2}[0-9a-f]{8} {2}127\.0\.0\.1 {2}dc1\n$/);
   });
 
   it("catalog services and datacenters list consul and dc1", async () => {
