@@ -230,7 +230,10 @@ class Builder {
     const detected: Record<string, string> = { lan, [`lan_${family(lan)}`]: lan, wan, [`wan_${family(wan)}`]: wan };
     for (const [tag, key] of Object.entries(familyKeys)) {
       const address = this.#ip(key);
-      if (address !== undefined) detected[tag] = address;
+      if (address === undefined) continue;
+      detected[tag] = address;
+      // What is reached over the LAN is reached so over the WAN too, unless that is said.
+      detected[tag.replace("lan", "wan")] ??= address;
     }
     return { ...this.#map("tagged_addresses"), ...detected };
   }

@@ -229,7 +229,7 @@ class Decoder {
         );
       case "object": {
         const value = this.#map(raw, path);
-        return value === undefined ? undefined : mapValues(value, unwrap);
+        return value === undefined ? undefined : unwrapAll(value);
       }
       case "objects":
         return this.#list(raw, path).map((value, at) => this.#map(value, `${path}[${at}]`) ?? {});
@@ -313,9 +313,13 @@ function unwrap(value: HclValue): HclValue {
   return Array.isArray(value) && value.length === 1 ? (value[0] as HclValue) : value;
 }
 
-function mapValues(object: HclObject, change: (value: HclValue) => HclValue): HclObject {
+/** The same for every value of a free form, and of the objects in it: blocks within blocks become plain objects. */
+function unwrapAll(object: HclObject): HclObject {
   const out: HclObject = {};
-  for (const [key, value] of Object.entries(object)) setOwn(out, key, change(value));
+  for (const [key, value] of Object.entries(object)) {
+    const single = unwrap(value);
+    setOwn(out, key, typeof single === "object" && single !== null && !Array.isArray(single) ? unwrapAll(single) : single);
+  }
   return out;
 }
 

@@ -8,7 +8,7 @@
  * A key given twice: lists and blocks append, a literal replaces. Whoever reads the values takes a list of one as the
  * one where a single value is wanted (core/config/decode.ts). A file that begins with "{" is JSON.
  *
- * Accepted input and error texts are those of Consul 1.8; `tests/cases/config/hcl.txt` lists them.
+ * Accepted input and error texts are those of Consul 1.8; tests/cases/config/files.txt holds them.
  */
 import { AgentError, messageOf } from "../types/errors.ts";
 import { setOwn } from "./go-text.ts";

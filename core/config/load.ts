@@ -21,7 +21,7 @@ import { errorList } from "./go-text.ts";
 import { type HclObject, parseHcl, sourceCharactersMax } from "./hcl.ts";
 import { parseJson } from "./json.ts";
 import { mergeSettings } from "./merge.ts";
-import { refuseUnbuilt } from "./unbuilt.ts";
+import { refuseUnbuilt, warnEnterprise } from "./unbuilt.ts";
 import { validateConfig } from "./validate.ts";
 
 /** What the command line names; core/config/flags.ts makes it. */
@@ -84,6 +84,7 @@ export async function loadConfig(sources: ConfigSources, host: ConfigHost): Prom
     ...fragments.map(decode),
     fixedSettings,
   ]);
+  warnEnterprise(merged, warnings);
   const config = buildConfig(merged, {
     host,
     devMode: sources.devMode,
@@ -93,7 +94,8 @@ export async function loadConfig(sources: ConfigSources, host: ConfigHost): Prom
   });
   await validateConfig(config, { settings: merged, host, warnings, validateOnly: sources.validateOnly ?? false });
   refuseUnbuilt(merged, config, { validateOnly: sources.validateOnly ?? false });
-  return { ...config, warnings };
+  // To expect one server is to be it.
+  return config.bootstrapExpect === 1 ? { ...config, bootstrap: true, bootstrapExpect: 0, warnings } : { ...config, warnings };
 }
 
 /** The services of one file, as `services register FILE` takes them. Rejects as {@link loadConfig} does. */

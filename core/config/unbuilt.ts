@@ -6,7 +6,7 @@ import { AgentError } from "../types/errors.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Setting, Settings } from "./decode.ts";
 import { parseDuration } from "./duration.ts";
-import { errorList } from "./go-text.ts";
+import { errorList, goQuote } from "./go-text.ts";
 import { configKeys, type KeyRow } from "./keys.ts";
 
 /** Throws `AgentError("config-invalid")` that names every such key. */
@@ -53,4 +53,22 @@ function asks(row: KeyRow, value: Setting): boolean {
 function millisOf(text: string): number {
   const parsed = parseDuration(text);
   return parsed.kind === "duration" ? parsed.millis : 0;
+}
+
+const enterpriseKeys = [
+  "non_voting_server",
+  "autopilot.redundancy_zone_tag",
+  "autopilot.upgrade_version_tag",
+  "autopilot.disable_upgrade_migration",
+  "dns_config.prefer_namespace",
+  "acl.msp_disable_bootstrap",
+  "acl.tokens.managed_service_provider",
+  "audit.enabled",
+];
+
+/** Keys of Consul's Enterprise version, which its open version accepts and says so. */
+export function warnEnterprise(settings: Settings, warnings: string[]): void {
+  for (const key of enterpriseKeys) {
+    if (settings.get(key)) warnings.push(`${goQuote(key)} is a Consul Enterprise configuration and will have no effect`);
+  }
 }

@@ -46,21 +46,7 @@ export async function validateConfig(config: AgentConfig, options: ValidateOptio
   warnAboutScripts(config, warnings);
   // Development mode turns the UI on by itself; nobody asked for it there.
   if (config.ui && !config.devMode) warnings.push("the web UI is not built yet: ui = true has no effect");
-  for (const key of enterpriseKeys) {
-    if (settings.get(key)) warnings.push(`${goQuote(key)} is a Consul Enterprise configuration and will have no effect`);
-  }
 }
-
-const enterpriseKeys = [
-  "non_voting_server",
-  "autopilot.redundancy_zone_tag",
-  "autopilot.upgrade_version_tag",
-  "autopilot.disable_upgrade_migration",
-  "dns_config.prefer_namespace",
-  "acl.msp_disable_bootstrap",
-  "acl.tokens.managed_service_provider",
-  "audit.enabled",
-];
 
 function checkUi(config: AgentConfig, settings: Settings): void {
   const path = config.uiContentPath;
@@ -101,7 +87,7 @@ function checkBootstrap(config: AgentConfig, warnings: string[]): void {
   refuseUnless(expect <= 0 || !config.devMode, "'bootstrap_expect > 0' not allowed in dev mode");
   refuseUnless(expect <= 1 || !config.bootstrap, "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
   if (expect === 1) warnings.push("BootstrapExpect is set to 1; this is the same as Bootstrap mode.");
-  if (config.bootstrap) warnings.push("bootstrap = true: do not enable unless necessary");
+  if (config.bootstrap || expect === 1) warnings.push("bootstrap = true: do not enable unless necessary");
 }
 
 /** Descriptors the agent needs besides one client's connections. */

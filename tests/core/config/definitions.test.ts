@@ -174,6 +174,15 @@ describe("a definition in a file", () => {
     assert.deepEqual(services, [same]);
   });
 
+  it("holds free forms in which blocks and lists of one are plain values, as in Consul", async () => {
+    const fragment =
+      'service { name="a" proxy { config { a { l = ["x"] m = [{n=1}] o = [[1]] q {x=1} q {x=2} } l3=[["x"]] s { t "u" { v = 1 } } } } }';
+    const { services } = await loadConfig({ ...emptySources, devMode: true, fragments: [fragment] }, configHost());
+    assert.deepEqual(services[0]?.proxy, {
+      Config: { a: { l: "x", m: { n: 1 }, o: [1], q: [{ x: 1 }, { x: 2 }] }, l3: ["x"], s: { t: { u: { v: 1 } } } },
+    });
+  });
+
   it("may be a check of the node, and has weights of one", async () => {
     const fragment = 'check { id="mem" args=["a","b"] interval="1s" } service { name="a" }';
     const { services, checks } = await loadConfig({ ...emptySources, devMode: true, fragments: [fragment] }, configHost());

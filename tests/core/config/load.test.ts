@@ -274,6 +274,34 @@ describe("values", () => {
     assert.deepEqual(config.taggedAddresses, { lan: "2600::1", lan_ipv6: "2600::1", wan: "2600::1", wan_ipv6: "2600::1" });
   });
 
+  it("of the tagged addresses: the agent's own win over those of a file, the WAN follows the LAN", async () => {
+    const config = await loadConfig(
+      hcl('tagged_addresses { lan = "1.2.3.4" foo = "x" } advertise_addr_ipv6 = "::5"'),
+      configHost(),
+    );
+    assert.deepEqual(config.taggedAddresses, {
+      foo: "x",
+      lan: "127.0.0.1",
+      lan_ipv4: "127.0.0.1",
+      lan_ipv6: "::5",
+      wan: "127.0.0.1",
+      wan_ipv4: "127.0.0.1",
+      wan_ipv6: "::5",
+    });
+  });
+
+  it("of an expectation of one server: that is bootstrap", async () => {
+    const config = await loadConfig(
+      { ...emptySources, fragments: ['data_dir="x" server=true bootstrap_expect=1'] },
+      configHost(),
+    );
+    assert.deepEqual([config.bootstrap, config.bootstrapExpect], [true, 0]);
+    assert.deepEqual(config.warnings, [
+      "BootstrapExpect is set to 1; this is the same as Bootstrap mode.",
+      "bootstrap = true: do not enable unless necessary",
+    ]);
+  });
+
   it("that only deserve a warning", async () => {
     const config = await loadConfig(
       hcl('node_name="a b" non_voting_server=true enable_script_checks=true acl_enforce_version_8=true client_addr=""'),
@@ -281,10 +309,10 @@ describe("values", () => {
     );
     assert.deepEqual(config.warnings, [
       'config key "acl_enforce_version_8" is deprecated and should be removed',
+      '"non_voting_server" is a Consul Enterprise configuration and will have no effect',
       "client_addr is empty, client services (DNS, HTTP, HTTPS, GRPC) will not be listening for connections",
       'Node name "a b" will not be discoverable via DNS due to invalid characters. Valid characters include all alpha-numerics and dashes.',
       "using enable-script-checks without ACLs and without allow_write_http_from is DANGEROUS, use enable-local-script-checks instead, see https://www.hashicorp.com/blog/protecting-consul-from-rce-risk-in-specific-configurations/",
-      '"non_voting_server" is a Consul Enterprise configuration and will have no effect',
     ]);
   });
 });
