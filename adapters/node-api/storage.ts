@@ -1,0 +1,71 @@
+/**
+ * Everything durable below one data directory, on node:fs, which Node, Bun and Deno share.
+ *
+ *   DATA/proconsul.lock             who has it open: directory-lock.ts
+ *   DATA/raft/wal/*.wal             the log, and term and vote: raft-store.ts
+ *   DATA/raft/snapshots/*.snap      the newest two snapshots: snapshot-store.ts
+ *   DATA/…                          small files of the agent: files.ts
+ */
+import { join, resolve } from "node:path";
+import type { Clock } from "../../core/ports/clock.ts";
+import type { Crypto } from "../../core/ports/crypto.ts";
+import type { Storage } from "../../core/ports/storage.ts";
+import type { Logger } from "../../core/ports/telemetry.ts";
+import { AgentError } from "../../core/types/errors.ts";
+import { memoryStorage } from "../shared/memory.ts";
+import { lockDirectory } from "./directory-lock.ts";
+import { makeDirectory, NodeFileStore, storageFailed } from "./files.ts";
+import { NodeRaftStore } from "./raft-store.ts";
+import { NodeSnapshotStore } from "./snapshot-store.ts";
+
+const lockName = "proconsul.lock";
+
+export interface OpenStorageOptions {
+  /** Undefined: in memory. Made when missing. */
+  readonly dataDirectory: string | undefined;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly logger: Logger;
+}
+
+/** Rejects with `storage-failed` when the directory cannot be used or another agent has it open. */
+export async function openStorage(options: OpenStorageOptions): Promise<Storage> {
+  const { dataDirectory, clock, crypto, logger } = options;
+  if (dataDirectory === undefined) return memoryStorage();
+  const root = resolve(dataDirectory);
+  try {
+    await makeDirectory(root);
+  } catch (error) {
+    throw storageFailed(`use ${root} as data directory`, error);
+  }
+  const lock = await lockDirectory(join(root, lockName), (holder) => {
+    logger.log("warn", "took over the data directory of a process that is gone", { path: root, pid: holder });
+  });
+  try {
+    const raft = new NodeRaftStore({
+      directory: join(root, "raft", "wal"),
+      randomBytes: (length) => crypto.randomBytes(length),
+      onTornTail: (path, offset) => logger.log("warn", "cut an incomplete record off the end of the log", { path, offset }),
+    });
+    const snapshots = new NodeSnapshotStore({
+      directory: join(root, "raft", "snapshots"),
+      clock,
+      onDamaged: (path, error) => logger.log("error", "passing over a damaged snapshot", { path, error: error.message }),
+    });
+    await snapshots.open();
+    const files = new NodeFileStore(root, ["raft", lockName]);
+    return {
+      raft,
+      snapshots,
+      files,
+      close: async () => {
+        await raft.close();
+        await files.close();
+        await lock.release();
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error instanceof AgentError ? error : storageFailed(`open the data directory ${root}`, error);
+  }
+}

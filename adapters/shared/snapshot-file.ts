@@ -1,0 +1,88 @@
+/**
+ * The bytes of a snapshot file. Pure; adapters/node-api/snapshot-store.ts reads and writes.
+ *
+ *   file:   magic 8 │ frame: CBOR head │ frame: content │ frame: content │ … │ end frame
+ *   frame:  length 4 │ crc 4 │ bytes
+ *
+ * Each frame's checksum begins with the one before, so frames cannot be lost, doubled or swapped unseen. The end frame
+ * has length 0: without it the file is incomplete.
+ */
+import { encode, tryDecode } from "../../core/codec/cbor.ts";
+import { crc32 } from "../../core/codec/checks.ts";
+import type { SnapshotMeta } from "../../core/ports/storage.ts";
+import { type Bytes, equalBytes, utf8 } from "../../core/types/bytes.ts";
+import { checkedInteger } from "../../core/types/ids.ts";
+
+export const snapshotMagic = utf8("PCSNAP\u0001\n");
+export const frameHeaderBytes = 8;
+/** Content bytes in one frame. */
+export const frameBytesMax = 256 * 1024;
+/** The head names the configuration: at most 255 servers. */
+export const headBytesMax = 1024 * 1024;
+
+const version = 1;
+
+export type SnapshotHead = Omit<SnapshotMeta, "id" | "size">;
+
+export function encodeHead(head: SnapshotHead): Bytes {
+  const { index, term, configuration, configurationIndex } = head;
+  return encode({ version, index, term, configuration, configurationIndex });
+}
+
+/** Undefined for bytes that are no head of a version we know. */
+export function decodeHead(bytes: Bytes): SnapshotHead | undefined {
+  const value = tryDecode(bytes)?.value;
+  if (typeof value !== "object" || value === null) return undefined;
+  const fields = value as Readonly<Record<string, unknown>>;
+  const index = checkedInteger(fields["index"]);
+  const term = checkedInteger(fields["term"]);
+  const configurationIndex = checkedInteger(fields["configurationIndex"]);
+  const configuration = fields["configuration"];
+  if (fields["version"] !== version || index === undefined || term === undefined || configurationIndex === undefined)
+    return undefined;
+  return configuration instanceof Uint8Array ? { index, term, configuration, configurationIndex } : undefined;
+}
+
+/** Makes frames, one after the other. */
+export class FrameWriter {
+  #chain = 0;
+
+  /** The frame's header; `content` is to follow it. Empty content ends the file. */
+  header(content: Bytes): Bytes {
+    const bytes = new Uint8Array(frameHeaderBytes);
+    const view = new DataView(bytes.buffer);
+    this.#chain = chained(this.#chain, content);
+    view.setUint32(0, content.length);
+    view.setUint32(4, this.#chain);
+    return bytes;
+  }
+}
+
+/** Checks frames, one after the other. */
+export class FrameReader {
+  #chain = 0;
+
+  /** The length the header announces, undefined when it is beyond `bytesMax`. */
+  length(header: Bytes, bytesMax: number): number | undefined {
+    const length = new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(0);
+    return length <= bytesMax ? length : undefined;
+  }
+
+  /** True when the content is what was written after this header. */
+  accepts(header: Bytes, content: Bytes): boolean {
+    this.#chain = chained(this.#chain, content);
+    return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(4) === this.#chain;
+  }
+}
+
+export function hasSnapshotMagic(bytes: Bytes): boolean {
+  return equalBytes(bytes.subarray(0, snapshotMagic.length), snapshotMagic);
+}
+
+function chained(chain: number, content: Bytes): number {
+  const link = new Uint8Array(8);
+  const view = new DataView(link.buffer);
+  view.setUint32(0, chain);
+  view.setUint32(4, crc32(content));
+  return crc32(link);
+}
