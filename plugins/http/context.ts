@@ -68,11 +68,7 @@ export async function serveShared<Kind extends QueryKind>(
     } as SharedReply;
   } catch (error) {
     if (!options.errorsCarryIndex) throw error;
-    context.logger.log("error", "Request error", {
-      method: request.method,
-      url: request.target,
-      error: error instanceof Error ? error.message : String(error),
-    });
+    logError(context, request, error);
     return errorReply(error, unknownMeta);
   }
 }

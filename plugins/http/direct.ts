@@ -40,6 +40,7 @@ export class DirectApi {
   constructor(context: ApiContext, app: HttpApp) {
     this.#context = context;
     this.#app = app;
+    this.#follow(context.agent.config);
   }
 
   /** Never throws and never rejects. */

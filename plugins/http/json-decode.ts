@@ -225,11 +225,16 @@ class TypeMismatch extends JsonError {
     super(
       context === undefined
         ? `json: cannot unmarshal ${value} into Go value of type ${goType}`
-        : `json: cannot unmarshal ${value} into Go struct field ${context.structName.replace(/^.*\./, "")}.${context.path} of type ${goType}`,
+        : `json: cannot unmarshal ${value} into Go struct field ${shortName(context.structName)}.${context.path} of type ${goType}`,
     );
     this.value = value;
     this.goType = goType;
   }
+}
+
+/** The type's name without its package; a struct without a name has none. */
+function shortName(name: string): string {
+  return name.includes("{") ? "" : name.slice(name.lastIndexOf(".") + 1);
 }
 
 function mismatch(type: GoType, node: JsonValue, context: Context | undefined, value = kindOf(node)): never {

@@ -17,6 +17,8 @@ export interface RenderedBody {
   readonly bytes: number;
   /** What `headers` were made from. */
   readonly meta: ReadMeta;
+  /** `headers` are sent as they are, whatever the server says of itself. */
+  readonly fixedHeaders?: boolean;
   /** The headers before those of `meta`. */
   readonly ownHeaders: readonly string[];
   /** The body compressed, once somebody wanted it: the one field that is filled in later. */
@@ -94,6 +96,7 @@ export const unknownMeta: readonly string[] = [
 export function currentHeaders({ meta, rendered }: Shared<RenderedBody>): readonly string[] {
   const made = rendered.meta;
   if (
+    rendered.fixedHeaders === true ||
     made === meta ||
     (made.index === meta.index && made.knownLeader === meta.knownLeader && made.lastContact === meta.lastContact)
   ) {

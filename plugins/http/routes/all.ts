@@ -1,5 +1,4 @@
 /** Every route of the API, and the root. */
-import { utf8 } from "../../../core/types/bytes.ts";
 import type { ApiContext } from "../context.ts";
 import type { Route } from "../extension.ts";
 import { agentControlRoutes } from "./agent-control.ts";

@@ -10,7 +10,7 @@ import { jsonArray, jsonString } from "../json-write.ts";
 import { isPretty, readParameters, writeOptions } from "../query.ts";
 import { emptyReply, jsonBody, jsonReply, Refusal } from "../reply.ts";
 import { coordinateEntryJson, coordinateJson } from "../shapes.ts";
-import { rendered } from "../shared.ts";
+import { type RenderedBody, rendered } from "../shared.ts";
 
 export function coordinateRoutes(context: ApiContext): readonly Route[] {
   const refuseDisabled = (): void => {
@@ -88,10 +88,15 @@ function entries(context: ApiContext, request: HttpRequest, node: string | undef
     render(found, meta, pretty) {
       const shown = inSegment(found);
       return shown.length === 0
-        ? rendered(404, emptyBytes, meta, undefined, [])
+        ? withoutIndex(rendered(404, emptyBytes, meta, undefined, []))
         : rendered(200, jsonBody(jsonArray(shown, coordinateEntryJson), pretty), meta, undefined);
     },
   });
+}
+
+/** A node without a coordinate is answered before the index headers are set. */
+function withoutIndex(found: RenderedBody): RenderedBody {
+  return { ...found, headers: found.ownHeaders, fixedHeaders: true };
 }
 
 /** Dimensions of the space (Consul's `coordinate.DefaultConfig`). */

@@ -63,7 +63,7 @@ async function node(context: ApiContext, request: HttpRequest): Promise<HttpRepl
   const name = requiredName(request, "Missing node name");
   const { options, meta } = await begin(context, request, { kind: "nodeServices", node: name });
   const { answer } = await store.read<"nodeServices">({ kind: "nodeServices", node: name }, options);
-  if (answer === undefined || answer.node.node !== name) return emptyReply(404, metaHeaders(meta));
+  if (answer === undefined || answer.node.node !== name) return emptyReply(404);
   const { answer: checks } = await store.read<"nodeChecks">({ kind: "nodeChecks", node: name }, options);
   return jsonReply(nodeInfoJson(answer.node, answer.services, checks), isPretty(request, context.agent), 200, metaHeaders(meta));
 }

@@ -1,5 +1,6 @@
 /** /v1/txn: several operations at once, all or none. */
 import type { TxnKvVerb, TxnOp, TxnResult, TxnVerb } from "../../../core/catalog/commands.ts";
+import { isReadOnly } from "../../../core/catalog/txn.ts";
 import type { ReadMeta } from "../../../core/plugin/agent-api.ts";
 import { emptyBytes } from "../../../core/types/bytes.ts";
 import { AgentError } from "../../../core/types/errors.ts";
@@ -57,7 +58,7 @@ async function transact(context: ApiContext, request: HttpRequest): Promise<Http
   const { agent } = context;
   const ops = await readOps(context, request);
   const pretty = isPretty(request, agent);
-  if (ops.every(isRead)) {
+  if (isReadOnly(ops)) {
     const { options } = readParameters(request, agent);
     const { meta, answer } = await agent.store.read<"txnRead">({ kind: "txnRead", ops }, options);
     const known = [
@@ -90,20 +91,12 @@ function outcomeJson({ results, errors }: Outcome, meta: ReadMeta | undefined): 
   return `{"Results":${shown},"Errors":${problems}${tail}}`;
 }
 
-const readVerbs: ReadonlySet<string> = new Set(["get", "get-tree", "check-index", "check-session", "check-not-exists"]);
-const writeVerbs: ReadonlySet<string> = new Set(["set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"]);
-
-/** Whether nothing in it can write: an unknown verb of the KV store cannot, which is where Consul sends it. */
-function isRead(op: TxnOp): boolean {
-  return op.on === "kv" ? !writeVerbs.has(op.verb) : readVerbs.has(op.verb);
-}
-
 async function readOps(context: ApiContext, request: HttpRequest): Promise<readonly TxnOp[]> {
   const { limits } = context.agent.config;
   const bytesMax = Math.max(limits.txnMaxReqLen, limits.kvMaxValueSize);
   const given = await decodeOps(request, bytesMax);
   if (given.length > opsMax) throw new Refusal(413, `Transaction contains too many operations (${given.length} > ${opsMax})`);
-  return given.flatMap((op) => txnOp(op, limits.kvMaxValueSize));
+  return given.flatMap((op) => txnOp(op, limits.kvMaxValueSize, context.agent.config.datacenter));
 }
 
 async function decodeOps(request: HttpRequest, bytesMax: number): Promise<readonly DecodedFields[]> {
@@ -120,11 +113,11 @@ async function decodeOps(request: HttpRequest, bytesMax: number): Promise<readon
 }
 
 /** Of several in one object Consul takes the first of KV, Node, Service, Check; of none it makes nothing. */
-function txnOp(op: DecodedFields, valueBytesMax: number): TxnOp[] {
+function txnOp(op: DecodedFields, valueBytesMax: number, datacenter: string): TxnOp[] {
   const kv = fields(op["KV"]);
   if (kv !== undefined) return [kvTxnOp(kv, valueBytesMax)];
   const node = fields(op["Node"]);
-  if (node !== undefined) return [nodeTxnOp(node)];
+  if (node !== undefined) return [nodeTxnOp(node, datacenter)];
   const service = fields(op["Service"]);
   if (service !== undefined) return [serviceTxnOp(service)];
   const check = fields(op["Check"]);
@@ -147,7 +140,7 @@ function kvTxnOp(given: DecodedFields, valueBytesMax: number): TxnOp {
   };
 }
 
-function nodeTxnOp(given: DecodedFields): TxnOp {
+function nodeTxnOp(given: DecodedFields, datacenter: string): TxnOp {
   const node = fields(given["Node"]) ?? {};
   return {
     on: "node",
@@ -156,7 +149,7 @@ function nodeTxnOp(given: DecodedFields): TxnOp {
       id: text(node["ID"]),
       node: text(node["Node"]),
       address: text(node["Address"]),
-      datacenter: text(node["Datacenter"]),
+      datacenter: text(node["Datacenter"]) || datacenter,
       taggedAddresses: stringMap(node["TaggedAddresses"]),
       meta: stringMap(node["Meta"]),
       modifyIndex: number(node["ModifyIndex"]),
