@@ -47,9 +47,15 @@ export async function createFallback(
       requestTimeout,
       keepAliveTimeout: idleTimeout,
       noDelay: true,
+      requireHostHeader: false,
     },
     (incoming, outgoing) => {
       const socket = incoming.socket;
+      if (incoming.headers.host === undefined && incoming.httpVersion !== "1.0") {
+        outgoing.writeHead(400, { "Content-Type": "text/plain; charset=utf-8", Connection: "close" });
+        outgoing.end("400 Bad Request: missing required Host header");
+        return;
+      }
       requestsIn.set(socket, (requestsIn.get(socket) ?? 0) + 1);
       outgoing.once("close", () => requestsIn.set(socket, (requestsIn.get(socket) ?? 1) - 1));
       // Go says nothing about a connection it keeps.

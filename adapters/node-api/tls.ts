@@ -13,15 +13,25 @@ const tls = builtin<typeof import("node:tls")>("node:tls");
 /** As Consul's `limits.https_handshake_timeout` and `rpc_handshake_timeout`. */
 const handshakeTimeout: Millis = 5_000;
 
+/**
+ * Deno goes on reading from a socket that it handed to TLS, and swallows the beginning of the handshake. There TLS stands
+ * on our stream instead of the socket, as it does everywhere when the stream is not a socket's.
+ */
+const handsSocketsOver = !("Deno" in globalThis);
+
 /** `Tls` over node:tls: upgrades a connection in place. */
 export function createTls(clock: Clock): Tls {
   return { wrap: (stream, side, options) => wrap(clock, stream, side, options) };
 }
 
 async function wrap(clock: Clock, stream: ByteStream, side: "client" | "server", options: TlsOptions): Promise<SecureStream> {
-  const ground = stream instanceof SocketStream ? stream.takeSocket() : duplexOver(stream);
+  const ground = stream instanceof SocketStream && handsSocketsOver ? stream.takeSocket() : duplexOver(stream);
+  // A peer that ends its side within the handshake has given up; after it, that is its right.
+  ground.allowHalfOpen = false;
   try {
     const socket = await inTime(clock, side === "client" ? clientHandshake(ground, options) : serverHandshake(ground, options));
+    ground.allowHalfOpen = true;
+    socket.allowHalfOpen = true;
     socket.pause();
     const peerName = commonName(socket);
     return new SocketStream(socket, {

@@ -47,6 +47,25 @@ export function datagramsContract(subject: Subject<"datagrams">): void {
       await (await datagrams.bind(first.local, () => {})).close();
     });
 
+    claim(subject, "a datagram to a port where nobody listens does not cost the next one, to another", async () => {
+      const all = deferred<void>();
+      let arrived = 0;
+      const receiver = await datagrams.bind(at, () => {
+        if (++arrived === 10) all.resolve();
+      });
+      const sender = await datagrams.bind(at, () => {});
+      const nobody = await datagrams.bind(at, () => {});
+      await nobody.close();
+      for (let round = 0; round < 10; round++) {
+        sender.send(nobody.local, utf8("nobody is here"));
+        // The refusal of the first has come back by the time the second leaves.
+        await new Promise<void>((resolve) => void clock.after(5, resolve));
+        sender.send(receiver.local, utf8("ping"));
+      }
+      await all.promise;
+      await Promise.all([receiver.close(), sender.close()]);
+    });
+
     claim(subject, "sending never throws: to nobody, to nonsense, too much, or after the close", async () => {
       const socket = await datagrams.bind(at, () => {});
       const nobody = await datagrams.bind(at, () => {});
