@@ -11,6 +11,11 @@ const dgram = builtin<typeof import("node:dgram")>("node:dgram");
 
 /** Sends handed to the platform and not yet done; beyond it packets are dropped, as a full socket buffer drops them. */
 const sendsInFlightMax = 4096;
+/**
+ * Bun reports an earlier packet's refusal (ICMP: nobody listens there) by failing the next send on the socket, to whomever that
+ * goes: the packet was not sent and must be sent again. Each attempt consumes one such report.
+ */
+const sendAttemptsMax = 4;
 
 /**
  * `Datagrams` over node:dgram. The buffer sizes stay the system's: on Deno a larger receive buffer is allocated for each
@@ -55,13 +60,7 @@ class NodeDatagramSocket implements DatagramSocket {
   }
 
   send(to: Address, payload: Bytes): void {
-    if (this.#closed || this.#sendsInFlight >= sendsInFlightMax) return;
-    this.#sendsInFlight++;
-    try {
-      this.#socket.send(payload, to.port, to.host, this.#sent);
-    } catch {
-      this.#sendsInFlight--;
-    }
+    this.#post(to, payload, sendAttemptsMax);
   }
 
   close(): Promise<void> {
@@ -70,7 +69,16 @@ class NodeDatagramSocket implements DatagramSocket {
     return new Promise((resolve) => this.#socket.close(() => resolve()));
   }
 
-  readonly #sent = (): void => {
-    this.#sendsInFlight--;
-  };
+  #post(to: Address, payload: Bytes, attemptsLeft: number): void {
+    if (this.#closed || this.#sendsInFlight >= sendsInFlightMax) return;
+    this.#sendsInFlight++;
+    try {
+      this.#socket.send(payload, to.port, to.host, (error) => {
+        this.#sendsInFlight--;
+        if (error !== null && attemptsLeft > 1 && errnoOf(error) === "ECONNREFUSED") this.#post(to, payload, attemptsLeft - 1);
+      });
+    } catch {
+      this.#sendsInFlight--;
+    }
+  }
 }

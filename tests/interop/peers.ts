@@ -46,7 +46,7 @@ export function startPeer(path: string, args: readonly string[]): Peer {
 
 /** What a command of the peer prints. */
 export function runPeer(path: string, args: readonly string[]): string {
-  return execFileSync(path, args, { encoding: "utf8", timeout: 15_000 });
+  return execFileSync(path, args, { encoding: "utf8", timeout: 15_000, stdio: ["ignore", "pipe", "ignore"] });
 }
 
 /** A port nothing listens on now. */

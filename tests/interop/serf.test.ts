@@ -30,11 +30,14 @@ async function theirs(name: string, host: string, ...extra: readonly string[]): 
     ...extra,
   ]);
   const command = (verb: string, ...rest: readonly string[]) => runPeer(serf, [verb, `-rpc-addr=${rpc}`, ...rest]);
-  await eventually(
-    `${name} is up`,
-    () => peer.output().includes("agent: Serf agent starting") || peer.output().includes("EventMemberJoin"),
-    peer.output,
-  );
+  const answers = () => {
+    try {
+      return command("members").includes(name);
+    } catch {
+      return false;
+    }
+  };
+  await eventually(`${name} is up`, answers, peer.output);
   return { ...peer, address, command };
 }
 
