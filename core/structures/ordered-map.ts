@@ -10,8 +10,9 @@
  */
 import library from "sorted-btree";
 
-// The package is CommonJS: its class is the `default` of what a module import sees as the default.
-const BTree = library.default;
+// The package is CommonJS. What a module import sees as its default is the exports object on Node and Deno, and in a
+// bundle; Bun goes by the `__esModule` mark and gives the class itself.
+const BTree = library.default ?? (library as unknown as typeof library.default);
 type Tree<Value> = InstanceType<typeof BTree<string, Value>>;
 
 /** Visits one entry; returning false ends the scan. */
