@@ -2,12 +2,16 @@ import type { CipherGCMTypes } from "node:crypto";
 import type { Crypto } from "../../core/ports/crypto.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { assert } from "../../core/types/errors.ts";
+import * as aesGcm from "../shared/aes-gcm.ts";
 import { builtin } from "./builtin.ts";
 
 const crypto = builtin<typeof import("node:crypto")>("node:crypto");
 
 const tagLength = 16;
 const nonceLength = 12;
+
+/** Deno's node:crypto knows AES-GCM with keys of 16 and 32 bytes only. */
+const hasAes192 = !("Deno" in globalThis);
 
 /** `Crypto` over node:crypto, which computes at once on Node, Bun and Deno. */
 export function createCrypto(): Crypto {
@@ -17,6 +21,7 @@ export function createCrypto(): Crypto {
     sha256: (content) => plain(crypto().createHash("sha256").update(content).digest()),
     seal(key, nonce, content, extra) {
       assert(nonce.length === nonceLength, "the nonce is of 12 bytes");
+      if (key.length === 24 && !hasAes192) return aesGcm.seal(key, nonce, content, extra);
       const cipher = crypto().createCipheriv(cipherOf(key), key, nonce);
       cipher.setAAD(extra);
       const head = cipher.update(content);
@@ -29,6 +34,7 @@ export function createCrypto(): Crypto {
     },
     open(key, nonce, sealed, extra) {
       if (nonce.length !== nonceLength || sealed.length < tagLength) return undefined;
+      if (key.length === 24 && !hasAes192) return aesGcm.open(key, nonce, sealed, extra);
       const decipher = crypto().createDecipheriv(cipherOf(key), key, nonce);
       decipher.setAAD(extra);
       decipher.setAuthTag(sealed.subarray(sealed.length - tagLength));
