@@ -11,7 +11,7 @@
  * Chance is taken out: a check first runs half an interval after it was added.
  */
 import type { CheckStatus } from "../../../core/catalog/records.ts";
-import { type CheckDefinition } from "../../../core/config/definitions.ts";
+import type { CheckDefinition } from "../../../core/config/definitions.ts";
 import { formatDuration, parseDuration } from "../../../core/config/duration.ts";
 import { planCheck } from "../../../core/agent/check-plan.ts";
 import { type CheckInput, ChecksMachine } from "../../../core/agent/checks.ts";
@@ -37,21 +37,27 @@ export class CheckScript {
       case "add": {
         const plan = planCheck(definitionOf(id, word, rest));
         if (plan === undefined) throw new Error(`no trigger: ${line}`);
-        return this.#step({ kind: "add", plan });
+        this.#step({ kind: "add", plan });
+        break;
       }
       case "remove":
-        return this.#step({ kind: "remove", id });
+        this.#step({ kind: "remove", id });
+        break;
       case "finish":
       case "finish!": {
         const outcome = { status: word as CheckStatus, output, certain: command === "finish!" };
-        return this.#step({ kind: "finished", run: this.#runs.get(id) ?? 0, outcome });
+        this.#step({ kind: "finished", run: this.#runs.get(id) ?? 0, outcome });
+        break;
       }
       case "update":
-        return this.#step({ kind: "ttlUpdate", id, status: word as CheckStatus, output });
+        this.#step({ kind: "ttlUpdate", id, status: word as CheckStatus, output });
+        break;
       case "changed":
-        return this.#step({ kind: "localChanged" });
+        this.#step({ kind: "localChanged" });
+        break;
       case "pass":
-        return this.#pass(duration(id));
+        this.#pass(duration(id));
+        break;
       default:
         throw new Error(`unknown command: ${line}`);
     }
@@ -68,7 +74,9 @@ export class CheckScript {
 
   #step(input: CheckInput): void {
     stepTrapped(this.#machine, this.#now, input);
-    const say = (what: string): void => void this.#printed.push(`${formatDuration(this.#now)} ${what}`);
+    const say = (what: string): void => {
+      this.#printed.push(`${formatDuration(this.#now)} ${what}`);
+    };
     for (const { id, status, output } of this.#machine.takeResults()) say(`${id} is ${status}: ${output}`);
     for (const { serviceId, checkId } of this.#machine.takeReaps()) say(`reap ${serviceId} for ${checkId}`);
     for (const { run, id, kind, timeout } of this.#machine.takeRuns()) {

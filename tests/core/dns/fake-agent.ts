@@ -92,7 +92,7 @@ export class FakeStore {
     const asked = query as QueryOf<QueryKind>;
     switch (asked.kind) {
       case "checkedInstances":
-        return this.#instances(asked) as Answers[Kind];
+        return this.#instances(asked) as unknown as Answers[Kind];
       case "nodeServices": {
         const name = asked.node.toLowerCase();
         const node =
@@ -109,7 +109,7 @@ export class FakeStore {
         const services = this.services
           .filter((service) => same(service.address))
           .map((service) => ({ service, node: this.#nodeOf(service) }));
-        return { nodes, services } as Answers[Kind];
+        return { nodes, services } as unknown as Answers[Kind];
       }
       default:
         throw new Error(`DNS asked for ${asked.kind}`);
