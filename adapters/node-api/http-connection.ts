@@ -166,22 +166,38 @@ export class HttpConnection {
     this.#advance();
   }
 
-  /** A body whose end is not in sight: chunked, and never more of it in memory than the socket takes. */
   async #answerInPieces(request: PlainRequest, answer: FetchAnswer, body: PiecesReader): Promise<void> {
     const close = request.close || this.#closing;
-    if (this.#request === request) this.#socket.write(encodeChunkedHead(answer, close));
-    let piece = await body.read();
-    while (this.#request === request && piece !== undefined && request.method !== "HEAD") {
-      if (!this.#socket.write(encodeChunk(piece))) await this.#drained();
-      piece = await body.read();
+    const head = encodeChunkedHead(answer, close);
+    try {
+      await this.#sendPieces(request, head, body);
+    } catch (error) {
+      // The head is out: an answer that is cut short is all we can say.
+      this.#owner.failed(error);
+      this.#socket.destroy();
+      return;
     }
-    if (this.#request !== request || request.method === "HEAD") await body.cancel();
     if (this.#request !== request) return;
-    if (request.method !== "HEAD") this.#socket.write(lastChunk);
     this.#finish(request);
     if (!close && !this.#ended) return;
     this.#closing = true;
     this.#socket.end();
+  }
+
+  /** A body whose end is not in sight: chunked, and never more of it in memory than the socket takes. */
+  async #sendPieces(request: PlainRequest, head: Bytes, body: PiecesReader): Promise<void> {
+    const wanted = (): boolean => this.#request === request && request.method !== "HEAD";
+    if (this.#request === request) this.#socket.write(head);
+    while (wanted()) {
+      const piece = await body.read();
+      if (!wanted()) break;
+      if (piece === undefined) {
+        this.#socket.write(lastChunk);
+        return;
+      }
+      if (!this.#socket.write(encodeChunk(piece))) await this.#drained();
+    }
+    await body.cancel();
   }
 
   /** Until the client has read, or is gone. */

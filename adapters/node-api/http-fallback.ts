@@ -35,7 +35,7 @@ export async function createFallback(
       // Its Request and Response put off what undici does at once: four times as many answers.
       overrideGlobalObjects: true,
       errorHandler: (error) => {
-        logger.log("error", "Cannot answer a request", { error });
+        if (!clientIsGone(error)) logger.log("error", "Cannot answer a request", { error });
         return new Response("Internal Server Error", { status: 500 });
       },
     },
@@ -78,6 +78,11 @@ export async function createFallback(
     isBusy: (socket) => (requestsIn.get(socket) ?? 0) > 0,
     close: () => void server.close(() => {}),
   };
+}
+
+/** Then there is nobody to answer, and nothing to complain about. */
+function clientIsGone(error: unknown): boolean {
+  return error instanceof AgentError && (error.code === "cancelled" || error.code === "connection-closed");
 }
 
 /** As Go answers what it cannot read. */

@@ -61,6 +61,8 @@ type Reading = ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>;
 
 function piecesOf(early: Bytes[], reading: Reading, reader: ReadableStreamDefaultReader<Uint8Array>): PiecesReader {
   let pending: Reading | undefined = reading;
+  // Its failure is seen by who reads it, which may be much later, or nobody.
+  reading.catch(() => {});
   return {
     async read() {
       const piece = early.shift();

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import type { DirectRequest, DirectResponse, HttpListener, HttpServeOptions } from "../../core/ports/http.ts";
 import type { Address } from "../../core/ports/net.ts";
 import type { ByteStream } from "../../core/ports/streams.ts";
@@ -307,6 +308,49 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
           assert.equal(await say(listener, broken), refused, JSON.stringify(broken));
         }
       }),
+    );
+
+    claim(subject, "whatever is sent, the server goes on serving", () =>
+      withServer(
+        async (listener) => {
+          const tokens = [
+            "GET ",
+            "PUT ",
+            "/",
+            "/fetch",
+            " HTTP/1.1",
+            " HTTP/1.0",
+            "\r\n",
+            "\r\n\r\n",
+            "\r",
+            ":",
+            "Host: x",
+            "Content-Length: ",
+            "7",
+            "\0",
+            "Transfer-Encoding: chunked",
+            "Connection: close",
+            "0\r\n",
+            "Expect: 100-continue",
+            "é",
+          ];
+          await fc.assert(
+            fc.asyncProperty(
+              fc.array(fc.array(fc.constantFrom(...tokens), { maxLength: 12 }), { maxLength: 4 }),
+              async (parts) => {
+                const stream = await dial(listener);
+                for (const part of parts) stream.write(utf8(part.join("")));
+                await stream.closeWrite().catch(() => {});
+                await readAll(stream).catch(() => {});
+                stream.abort(new Error("done"));
+              },
+            ),
+            { numRuns: 150 },
+          );
+          assert.match(await say(listener, `GET /a HTTP/1.1\r\nHost: x\r\n${last}`), /GET \/a - $/);
+        },
+        { limits: { headerBytesMax: 65_536, connectionsPerClientMax: () => 1000 } },
+      ),
     );
 
     claim(subject, "a request without a Host is refused", () =>
