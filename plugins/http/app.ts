@@ -29,7 +29,7 @@ interface Bindings {
 }
 
 /** A request before its query string is known to be readable. */
-interface Incoming {
+export interface Incoming {
   readonly method: string;
   readonly path: string;
   readonly rawQuery: string;
@@ -43,11 +43,14 @@ export class HttpApp {
   readonly #context: ApiContext;
   readonly #hono: Hono<{ Bindings: Bindings }>;
   readonly #prefixes: ReadonlySet<string>;
-  readonly #exact: ReadonlySet<string>;
+  readonly #exact: ReadonlyMap<string, Route>;
+  /** Longest first. */
+  readonly #byPrefix: readonly Route[];
 
   constructor(context: ApiContext, routes: readonly Route[]) {
     this.#context = context;
-    this.#exact = new Set(routes.map((route) => route.path));
+    this.#exact = new Map(routes.map((route) => [route.path, route]));
+    this.#byPrefix = inOrder(routes).filter((route) => route.path.endsWith("/"));
     this.#prefixes = new Set(routes.map((route) => route.path).filter((path) => path.endsWith("/")));
     this.#hono = new Hono<{ Bindings: Bindings }>({
       router: new TrieRouter(),
@@ -71,6 +74,14 @@ export class HttpApp {
     if (answered !== undefined) return toResponse(request.method, answered);
     const { path, rawQuery } = parsed as Extract<Target, { kind: "path" }>;
     return this.#hono.fetch(request, { from, target, path, rawQuery });
+  }
+
+  /** The route of a path, as Hono finds it for `fetch`: the exact one, else the longest prefix. `rest` is what follows a prefix. */
+  match(path: string): { readonly route: Route; readonly rest: string } | undefined {
+    const exact = this.#exact.get(path);
+    if (exact !== undefined) return { route: exact, rest: "" };
+    const route = this.#byPrefix.find((candidate) => path.startsWith(candidate.path));
+    return route === undefined ? undefined : { route, rest: path.slice(route.path.length) };
   }
 
   /** What is said before any route is looked for; undefined to go on. */

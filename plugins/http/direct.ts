@@ -5,23 +5,30 @@
  *        the same with index and wait        ──► waits in the store, holding nothing else
  *   PUT  /v1/kv/key with at most one of flags, cas, acquire, release
  *
- * Everything else is left to the Hono application. Both give the same bytes: they share the renderings, the headers and
- * the error texts, and a test sends every recorded request through both.
+ *   the rest: the application's routes, without making a web-standard Request and Response for them
+ *
+ * The same routes are behind Hono's `fetch` (app.ts). Both ways give the same bytes: they share the routes, renderings,
+ * headers and error texts, and a test sends every recorded request through both.
  */
 import type { AgentConfig } from "../../core/config/config.ts";
 import type { Shared } from "../../core/plugin/agent-api.ts";
 import type { DirectRequest, DirectResponse } from "../../core/ports/http.ts";
+import type { Address } from "../../core/ports/net.ts";
+import { type Bytes, emptyBytes } from "../../core/types/bytes.ts";
+import type { Cancel } from "../../core/types/cancel.ts";
 import { extraHeaders, type HttpApp } from "./app.ts";
 import type { ApiContext } from "./context.ts";
-import type { HttpReply } from "./extension.ts";
+import type { HttpReply, HttpRequest, Route } from "./extension.ts";
+import { tooLarge } from "./fetch-request.ts";
 import { acceptsGzip, gzipRendered } from "./gzip.ts";
 import { splitBlocking } from "./hot-reads.ts";
 import { logError, logFinished } from "./log.ts";
 import { parseWait } from "./query.ts";
-import { booleanReply, errorReply } from "./reply.ts";
+import type { QueryValues } from "./query-string.ts";
+import { booleanReply, emptyReply, errorReply } from "./reply.ts";
 import { type KvChange, kvOp, writeKv } from "./routes/kv.ts";
 import { currentHeaders, type RenderedBody, type ReplyRead } from "./shared.ts";
-import { parseTarget } from "./target.ts";
+import { parseTarget, type Target } from "./target.ts";
 
 type Answer = DirectResponse | Promise<DirectResponse> | undefined;
 
@@ -44,12 +51,14 @@ export class DirectApi {
   }
 
   /** Never throws and never rejects. */
-  handle(request: DirectRequest): Answer {
+  handle(request: DirectRequest): DirectResponse | Promise<DirectResponse> {
     this.#follow(this.#context.agent.config);
-    if (hasUnusualHeader(request)) return undefined;
+    return (hasUnusualHeader(request) ? undefined : this.#hot(request)) ?? this.#route(request);
+  }
+
+  #hot(request: DirectRequest): Answer {
     if (request.method === "GET") return this.#get(request);
-    if (request.method === "PUT" && request.target.startsWith(kvPrefix)) return this.#put(request);
-    return this.#oddTarget(request);
+    return request.method === "PUT" && request.target.startsWith(kvPrefix) ? this.#put(request) : undefined;
   }
 
   /** A reload replaces the configuration: whatever was derived from the old one goes. */
@@ -72,7 +81,7 @@ export class DirectApi {
   }
 
   #getBlocking(request: DirectRequest): Answer {
-    if (!request.target.includes("index=")) return this.#oddTarget(request);
+    if (!request.target.includes("index=")) return undefined;
     const split = splitBlocking(request.target);
     const read = split === undefined ? undefined : this.#context.hot.get(split.target);
     if (split === undefined || read === undefined || !/^\d{1,15}$/.test(split.index)) return undefined;
@@ -114,7 +123,7 @@ export class DirectApi {
     if (!this.#writesOpen) return undefined;
     const { config } = this.#context.agent;
     const target = parseTarget(request.target, config.http.unprintableCharFilter);
-    if (target.kind !== "path") return this.#oddTarget(request);
+    if (target.kind !== "path") return undefined;
     const key = target.path.slice(kvPrefix.length);
     const change = kvChange(target.rawQuery);
     if (key === "" || key.includes("\ufffd") || change === undefined) return undefined;
@@ -139,21 +148,74 @@ export class DirectApi {
   }
 
   /**
-   * A path with "//" or ".." in it: only here is the target still as it was sent, since making a URL of it would
-   * clean it silently and the client would write to another key than it named.
+   * Any route. The target is still as it was sent here: making a URL of it would clean "//" and ".." silently, and the
+   * client would write to another key than it named.
    */
-  #oddTarget(request: DirectRequest): Answer {
+  #route(request: DirectRequest): DirectResponse | Promise<DirectResponse> {
+    const { method } = request;
     const target = parseTarget(request.target, this.#context.agent.config.http.unprintableCharFilter);
-    if (target.kind === "path") return undefined;
-    const reply = this.#app.answerTarget(request.method, target);
-    return reply === undefined
-      ? undefined
-      : { ...reply, body: request.method === "HEAD" ? reply.body.subarray(0, 0) : reply.body };
+    const answered = this.#app.answerTarget(method, target);
+    if (answered !== undefined) return withoutBody(method, answered);
+    const { path, rawQuery } = target as Extract<Target, { kind: "path" }>;
+    const found = this.#app.match(path);
+    if (found === undefined) return emptyReply(404);
+    return this.#serve(request, found.route, found.rest, path, rawQuery);
+  }
+
+  async #serve(request: DirectRequest, route: Route, rest: string, path: string, rawQuery: string): Promise<DirectResponse> {
+    const { method, from } = request;
+    const withQuery = (query: QueryValues): HttpRequest => new RoutedRequest(request, path, rest, query);
+    const reply = await this.#app.serve(route, { method, path, rawQuery, from, withQuery });
+    return withoutBody(method, await this.#app.finish(route.kind ?? "api", reply, request.header("accept-encoding")));
   }
 
   async #finish(request: DirectRequest, reply: HttpReply): Promise<DirectResponse> {
     return this.#app.finish("api", reply, request.header("accept-encoding"));
   }
+}
+
+/** A {@link HttpRequest} over a direct one. */
+class RoutedRequest implements HttpRequest {
+  readonly path: string;
+  readonly rest: string;
+  readonly query: QueryValues;
+  readonly #request: DirectRequest;
+
+  constructor(request: DirectRequest, path: string, rest: string, query: QueryValues) {
+    this.#request = request;
+    this.path = path;
+    this.rest = rest;
+    this.query = query;
+  }
+
+  get method(): string {
+    return this.#request.method;
+  }
+
+  get target(): string {
+    return this.#request.target;
+  }
+
+  get from(): Address {
+    return this.#request.from;
+  }
+
+  get cancel(): Cancel {
+    return this.#request.cancel;
+  }
+
+  header(name: string): string | undefined {
+    return this.#request.header(name);
+  }
+
+  body(bytesMax: number): Promise<Bytes> {
+    const declared = Number(this.#request.header("content-length") ?? 0);
+    return declared > bytesMax ? Promise.reject(tooLarge(declared, bytesMax)) : this.#request.body(bytesMax);
+  }
+}
+
+function withoutBody(method: string, reply: HttpReply): DirectResponse {
+  return method === "HEAD" ? { ...reply, body: emptyBytes } : reply;
 }
 
 function hasUnusualHeader(request: DirectRequest): boolean {

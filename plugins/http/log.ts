@@ -1,6 +1,6 @@
 /** What is said of requests in the log. */
 import type { Logger } from "../../core/ports/telemetry.ts";
-import { AgentError, messageOf } from "../../core/types/errors.ts";
+import { AgentError, type ErrorCode, messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { formatDuration } from "../../core/config/duration.ts";
 import { Refusal } from "./reply.ts";
@@ -24,13 +24,18 @@ const fieldsOf = (request: Logged) => ({
   from: `${request.from.host}:${request.from.port}`,
 });
 
-/** A refused parameter is the client's business and is not logged; nor is a client that went away. */
+/** What no operator can do anything about: the client's own mistakes, and clients that went away. */
+const unlogged: ReadonlySet<ErrorCode> = new Set([
+  "bad-request",
+  "not-found",
+  "too-large",
+  "not-supported",
+  "cancelled",
+  "connection-closed",
+]);
+
 export function logError(context: { readonly logger: Logger }, request: Logged, error: unknown): void {
-  if (
-    error instanceof Refusal ||
-    (error instanceof AgentError && (error.code === "cancelled" || error.code === "connection-closed"))
-  )
-    return;
+  if (error instanceof Refusal || (error instanceof AgentError && unlogged.has(error.code))) return;
   context.logger.log("error", "Request error", { ...fieldsOf(request), error: messageOf(error) });
 }
 

@@ -1,4 +1,5 @@
 /** Requests to an agent under test, by either way in. */
+import { AgentError } from "../../../core/types/errors.ts";
 import type { DirectRequest, DirectResponse } from "../../../core/ports/http.ts";
 import { type Bytes, utf8 } from "../../../core/types/bytes.ts";
 import type { AgentUnderTest } from "./agent-under-test.ts";
@@ -28,7 +29,7 @@ export async function ask({ app }: AgentUnderTest, asked: Asked): Promise<Respon
 }
 
 /** Undefined where the direct path leaves it to the application. */
-export async function askDirectly({ direct }: AgentUnderTest, asked: Asked): Promise<DirectResponse | undefined> {
+export async function askDirectly({ direct }: AgentUnderTest, asked: Asked): Promise<DirectResponse> {
   return direct.handle(directRequest(asked));
 }
 
@@ -41,7 +42,10 @@ export function directRequest({ method = "GET", target, headers = {}, body, from
     target,
     header: (name) => lower.get(name),
     from: { host: from, port: 40_000 },
-    body: async () => content,
+    body: async (bytesMax) => {
+      if (content.length > bytesMax) throw new AgentError("too-large", { message: `more than ${bytesMax} bytes` });
+      return content;
+    },
     cancel: signal ?? new AbortController().signal,
   };
 }
