@@ -400,7 +400,7 @@ export class RaftDriver {
     for (let at = 0; at < entries.length && this.#proposed.length > 0; at++) this.#resolve(entries[at] as LogEntry, results[at]);
     this.#releaseReads();
     // What applying caused, and the next slice: behind whatever else waits to run, if there is more.
-    if (this.#machine.appliedIndex < this.#machine.commitIndex) this.#clock.after(0, () => this.feed({ kind: "wake" }));
+    if (this.#machine.appliedIndex < this.#machine.applicableIndex) this.#clock.after(0, () => this.feed({ kind: "wake" }));
     else this.#queueTurn();
   }
 

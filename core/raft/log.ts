@@ -5,9 +5,10 @@
  *   ───────┤├──────────────┤├────────────────────────┤
  *           entries[0] …                      entries.at(-1)
  *
- *   purged ≤ applied ≤ committed ≤ last      durable ≤ last      snapshot ≤ applied
+ *   purged ≤ snapshot ≤ applied ≤ committed ≤ last      applied ≤ durable ≤ last
  *
  * `committed` and `durable` are not ordered: a follower may learn that others committed what its own disk still writes.
+ * It applies only what is durable here too, so that its state never goes back in a restart.
  * The log is read from memory only; a follower that needs what was purged gets a snapshot.
  */
 import type { LogEntry } from "../ports/storage.ts";
@@ -153,6 +154,11 @@ export class RaftLog {
     return { index: at, term: this.termAt(at) ?? 0 };
   }
 
+  /** How far the state machine may go. */
+  get applicable(): LogIndex {
+    return Math.min(this.#committed, Math.max(this.#durable, this.#snapshot));
+  }
+
   commitTo(index: LogIndex): void {
     assert(index >= this.#committed && index <= this.last, "commit moves forward, within the log");
     this.#committed = index;
@@ -208,7 +214,7 @@ export class RaftLog {
     assert(this.#applied <= this.#committed, "applied ≤ committed");
     assert(this.#committed <= this.last, "committed ≤ last");
     assert(this.#durable <= this.last, "durable ≤ last");
-    assert(this.#durable >= this.#snapshot, "a snapshot is durable");
+    assert(this.#applied <= Math.max(this.#durable, this.#snapshot), "applied ≤ durable, or covered by a snapshot");
     const first = this.#entries[0];
     assert(first === undefined || first.index === this.#purged + 1, "the first entry follows the purged one");
     const end = this.#entries[this.#entries.length - 1];

@@ -14,7 +14,7 @@
  *  - at most one leader per term; terms and votes are never taken back
  *  - a leader holds every committed entry; logs that agree at an entry agree on all before it
  *  - nothing is said in a term before that term is durable; an acknowledgement means durable
- *  - purged ≤ snapshot ≤ applied ≤ committed ≤ last
+ *  - purged ≤ snapshot ≤ applied ≤ committed ≤ last, and applied ≤ durable
  *  - a leader whose write has been out for an election timeout has stepped down: heartbeats must not keep a leader
  *    with a dead disk alive
  *
@@ -188,7 +188,8 @@ export class RaftMachine implements Machine<RaftInput> {
   /** State-machine lane: pull when it is idle. Consecutive entries, to be confirmed by `applied`. At least one if there is any. */
   takeCommitted(bytesMax: number): readonly LogEntry[] {
     const { log } = this.#raft;
-    return log.applied === log.committed ? nothing : log.slice(log.applied, log.committed, Number.POSITIVE_INFINITY, bytesMax);
+    const { applicable } = log;
+    return log.applied === applicable ? nothing : log.slice(log.applied, applicable, Number.POSITIVE_INFINITY, bytesMax);
   }
 
   takeEvents(): readonly RaftEvent[] {
@@ -225,6 +226,10 @@ export class RaftMachine implements Machine<RaftInput> {
   }
   get appliedIndex(): LogIndex {
     return this.#raft.log.applied;
+  }
+  /** How far the state machine may go now. */
+  get applicableIndex(): LogIndex {
+    return this.#raft.log.applicable;
   }
   get durableIndex(): LogIndex {
     return this.#raft.log.durable;
@@ -295,6 +300,7 @@ export class RaftMachine implements Machine<RaftInput> {
       "durable ≤ written ≤ current",
     );
     assert(raft.written <= raft.log.last && raft.log.durable <= raft.written, "durable ≤ written ≤ last");
+    assert(raft.log.purged <= raft.written, "nothing is purged that the disk has not been given");
     assert(raft.role !== "leader" || raft.leader === raft.id, "a leader follows itself");
     assert(raft.role !== "leader" || raft.hardStateDurable === raft.hardStateVersion, "a leader's term is durable");
     for (const progress of raft.leadership?.progress.values() ?? []) {

@@ -100,9 +100,9 @@ export function replicate(raft: RaftState): void {
 
 /** Sends one message if there is reason and room; false when there is not. */
 function replicateTo(raft: RaftState, to: NodeId, progress: Progress): boolean {
-  const { log, limits } = raft;
+  const { log } = raft;
   if (progress.state === "snapshot" || progress.waiting) return false;
-  if (progress.inflightMessages >= limits.inflightMessagesMax || progress.inflightBytes >= limits.inflightBytesMax) return false;
+  if (windowFull(raft, progress)) return false;
   const more = progress.next <= log.last;
   if (!more && progress.commitSent >= log.committed) return false;
   if (log.termAt(progress.next - 1) === undefined) {
@@ -281,9 +281,38 @@ export function onHeartbeatReply(raft: RaftState, reply: HeartbeatReply): void {
   if (progress === undefined) return;
   roundAnswered(raft, progress, reply.round);
   progress.waiting = false;
-  if (progress.state !== "replicate" || progress.match >= raft.log.last || progress.next <= raft.log.last) return;
-  // Everything is sent and not all of it acknowledged. If something was lost, this does not fit, and is refused.
-  if (raft.log.termAt(progress.next - 1) !== undefined) sendAppend(raft, reply.from, progress);
+  if (progress.state === "replicate" && progress.match < raft.log.last && mustWait(raft, progress))
+    sendCheck(raft, reply.from, progress);
+}
+
+/** Nothing more can be sent before something is acknowledged. */
+function mustWait(raft: RaftState, progress: Progress): boolean {
+  return progress.next > raft.log.last || windowFull(raft, progress);
+}
+
+function windowFull(raft: RaftState, progress: Progress): boolean {
+  return progress.inflightMessages >= raft.limits.inflightMessagesMax || progress.inflightBytes >= raft.limits.inflightBytesMax;
+}
+
+/** Asks whether what was sent has arrived. If something of it was lost, this does not fit, and is refused. */
+function sendCheck(raft: RaftState, to: NodeId, progress: Progress): void {
+  const { log } = raft;
+  const previousIndex = progress.next - 1;
+  const previousTerm = log.termAt(previousIndex);
+  if (previousTerm === undefined) {
+    requestSnapshot(raft, to, progress);
+    return;
+  }
+  raft.send({
+    kind: "append",
+    from: raft.id,
+    to,
+    term: raft.term,
+    previousIndex,
+    previousTerm,
+    commit: log.committed,
+    entries: [],
+  });
 }
 
 function isConsecutive(message: Append): boolean {

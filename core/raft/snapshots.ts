@@ -56,6 +56,7 @@ function purge(raft: RaftState): void {
   while (target < log.snapshot && log.bytesBetween(target, log.snapshot, limits.trailingBytesMax) >= limits.trailingBytesMax) {
     target = Math.ceil((target + log.snapshot) / 2);
   }
+  target = Math.min(target, raft.written);
   if (target <= log.purged) return;
   log.purge(target);
   raft.membership.compacted(log.purged);
@@ -72,7 +73,6 @@ export function onSnapshotInstalled(raft: RaftState, input: Extract<RaftInput, {
     // The log has it all, it was only not applied yet.
     if (point.index > log.committed) log.commitTo(point.index);
     log.appliedTo(point.index);
-    log.durableTo(point.index);
     log.snapshotTo(point.index);
   } else {
     const configuration = decodeConfiguration(point.configuration);
