@@ -298,7 +298,8 @@ export class SerfMachine implements GossipMachine {
     const { name, broadcastTimeout, leavePropagateDelay } = this.#config;
     const member = this.#members.get(intent.node);
     if (intent.node === name && !this.#leaving && member !== undefined) {
-      if (intent.time <= member.statusTime) return false;
+      // At equal times, too: whoever heard the goodbye first would keep believing it, and Serf leaves that undecided.
+      if (intent.time < member.statusTime) return false;
       // Someone speaks of an earlier life of ours, or wants us out: we are here.
       this.#log("debug", "serf: Refuting an older leave intent");
       this.#announceJoin();
