@@ -139,7 +139,7 @@ describe("shared reads", () => {
   it("a namespace is refused also for a target that is remembered without one", async () => {
     const agent = await createAgentUnderTest();
     await ask(agent, { target: "/v1/catalog/services" });
-    assert.equal((await askDirectly(agent, { target: "/v1/catalog/nodes", headers: { "X-Consul-Namespace": "x" } })).status, 400);
+    assert.equal((await askDirectly(agent, { target: "/v1/catalog/services", headers: { "X-Consul-Namespace": "x" } })).status, 400);
   });
 
   it("as many targets as anybody invents are remembered only up to the bound", async () => {
