@@ -18,6 +18,8 @@ export interface Entry {
   readonly additionals: readonly DnsRecord[];
   /** The instance's address is this name: its own records belong to the answer. "" otherwise. */
   readonly host: string;
+  /** Beside a host name: the same instance by its node's address. */
+  readonly ofNode?: Entry;
 }
 
 export interface Entries {
@@ -80,14 +82,22 @@ function entryKind(type: number): EntryKind {
 function makeEntries(instances: readonly CheckedInstance[], kind: EntryKind, type: number, view: View): Entries {
   const list: Entry[] = [];
   for (const instance of instances) {
-    const entry = kind === "srv" ? srvEntry(instance, view) : addressEntry(instance, type, view);
-    if (entry !== undefined) list.push(entry);
+    const make = (one: CheckedInstance): Entry | undefined =>
+      kind === "srv" ? srvEntry(one, view) : addressEntry(one, type, view);
+    const entry = make(instance);
+    const ofNode = entry === undefined || entry.host === "" ? undefined : make(byNode(instance));
+    if (entry !== undefined) list.push(ofNode === undefined || ofNode.host !== "" ? entry : { ...entry, ofNode });
   }
   return {
     list,
     duplicates: new Set(list.map((entry) => entry.key)).size < list.length,
     hosts: list.some((entry) => entry.host !== ""),
   };
+}
+
+/** As if the service had no address of its own. */
+function byNode({ node, service, checks }: CheckedInstance): CheckedInstance {
+  return { node, checks, service: { ...service, address: "", taggedAddresses: undefined } };
 }
 
 function addressEntry(instance: CheckedInstance, type: number, view: View): Entry | undefined {
@@ -125,8 +135,8 @@ function srvEntry(instance: CheckedInstance, view: View): Entry | undefined {
   let target = host;
   if (ip !== undefined) {
     // A node's own address goes by the node's name, unless a translation changed it or DNS cannot carry the name.
-    const byNode = ofService === "" && address === node.address && nodeNameFits;
-    target = byNode ? nodeName : `${toHex(ip)}.addr.${view.datacenter}.${view.settings.domain}`;
+    const named = ofService === "" && address === node.address && nodeNameFits;
+    target = named ? nodeName : `${toHex(ip)}.addr.${view.datacenter}.${view.settings.domain}`;
   }
   if (!nameFits(target)) return undefined;
   const additionals: DnsRecord[] = ip === undefined ? [] : [addressRecord(target, view.ttl, ip)];

@@ -5,14 +5,13 @@
  *                                       │                  └── host names: again from the top, or to the recursors
  *                                       └── a service's instances are kept as a ServiceView until the catalog changes
  */
-import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
 import type { NodeRecord } from "../../core/catalog/records.ts";
-import type { AgentApi, Consistency } from "../../core/plugin/agent-api.ts";
-import type { Clock, Logger, Metrics, Random } from "../../core/ports/mod.ts";
+import type { Clock, Random } from "../../core/ports/mod.ts";
 import { below } from "../../core/ports/random.ts";
-import { AgentError, messageOf, unreachable } from "../../core/types/errors.ts";
+import { AgentError, unreachable } from "../../core/types/errors.ts";
+import { CatalogReads, type CatalogParts, isOwn } from "./catalog-reads.ts";
 import { type Eventually, then } from "./eventually.ts";
-import { alias, bareName, type Entry, type Entries, metaRecords, nodeAddress, ServiceView } from "./instances.ts";
+import { alias, bareName, type Entry, type Entries, metaRecords, nodeAddress, type ServiceView } from "./instances.ts";
 import { parseIp } from "./ip.ts";
 import { nameFits } from "./message.ts";
 import { insideZones, type ServiceTarget, splitName, type Target, targetOf } from "./names.ts";
@@ -38,14 +37,13 @@ export interface Outcome {
   readonly additionals: readonly DnsRecord[];
   /** There are answers beyond `answersMax`. */
   readonly more: boolean;
+  /** Instances of a service: any few of them will do, so that the limit on their number holds. */
+  readonly anyFew: boolean;
 }
 
-export interface LookupParts {
-  readonly agent: AgentApi;
+export interface LookupParts extends CatalogParts {
   readonly clock: Clock;
   readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
   /** Asks the recursors for the addresses of a name outside our zones. */
   readonly resolve: (name: string, settings: Settings) => Promise<readonly DnsRecord[]>;
 }
@@ -55,18 +53,15 @@ export const depthMax = 2;
 const nameserversMax = 3;
 /** Without EDNS, so many records of a host name accompany an answer. */
 const hostRecordsMax = 5;
-/** Shared views that are being made at one time. */
-const fillingMax = 1000;
-/** Older than this counts as stale in the metrics. */
-const staleAfter = 5000;
 const consulService: ServiceTarget = { kind: "service", service: "consul", tag: "", through: undefined, datacenter: "" };
 
 export class Lookup {
   readonly #parts: LookupParts;
-  readonly #filling = new Set<string>();
+  readonly #catalog: CatalogReads;
 
   constructor(parts: LookupParts) {
     this.#parts = parts;
+    this.#catalog = new CatalogReads(parts);
   }
 
   /** For a target inside our zones or in reverse; a reverse name that nothing has gives undefined. Rejects when the catalog cannot be read. */
@@ -95,7 +90,7 @@ export class Lookup {
   ): Eventually<Outcome> {
     switch (target.kind) {
       case "service":
-        return then(this.#view(target, settings), (view) => this.#service(view, target, question, settings));
+        return then(this.#catalog.serviceView(target, settings), (view) => this.#service(view, target, question, settings));
       case "node":
         return this.#node(target.node, target.datacenter, question, settings);
       case "address":
@@ -113,12 +108,13 @@ export class Lookup {
 
   #service(view: ServiceView, target: ServiceTarget, question: Question, settings: Settings): Eventually<Outcome> {
     if (view.instances.length === 0) return this.missing(settings);
-    const entries = view.entries(question.type, target.service, target.datacenter || settings.datacenter, settings);
+    const all = view.entries(question.type, target.service, target.datacenter || settings.datacenter, settings);
+    const entries = all.hosts ? withoutLoops(all, question.labels) : all;
     if (question.type === recordTypes.SRV) {
       const drawn = this.#draw(entries, question.answersMax);
       return then(this.#srvAdditionals(drawn.entries, question, settings), (additionals) =>
         this.#withSoaWhenEmpty(
-          { ...nothing, answers: drawn.entries.map((entry) => entry.answer), additionals, more: drawn.more },
+          { ...nothing, answers: drawn.entries.map((entry) => entry.answer), additionals, more: drawn.more, anyFew: true },
           settings,
         ),
       );
@@ -127,14 +123,9 @@ export class Lookup {
   }
 
   #addresses(entries: Entries, question: Question, settings: Settings): Eventually<Outcome> {
-    const own = asked(question.labels);
-    // A service whose address is the very name that was asked for would lead nowhere.
-    const usable = entries.hosts
-      ? entries.list.filter((entry) => entry.host === "" || entry.host.toLowerCase() !== own)
-      : entries.list;
-    const addresses = entries.hosts ? usable.filter((entry) => entry.host === "") : usable;
+    const addresses = entries.hosts ? entries.list.filter((entry) => entry.host === "") : entries.list;
     if (addresses.length === 0) {
-      const host = usable[below(this.#parts.random, usable.length)];
+      const host = entries.list[below(this.#parts.random, entries.list.length)];
       return host === undefined ? nothing : this.#alias(host, question, settings);
     }
     const limit = settings.config.dns.aRecordLimit;
@@ -144,13 +135,14 @@ export class Lookup {
       ...nothing,
       answers: drawn.entries.map((entry) => owned(entry.answer, question.owner)),
       more: drawn.more && !limited,
+      anyFew: true,
     };
   }
 
   #alias(entry: Entry, question: Question, settings: Settings): Eventually<Outcome> {
     return then(this.#hostRecords(entry.host, question, settings), (records) => {
       const following = accompanying(records, entry.answer.ttl, question.edns);
-      return { ...nothing, answers: [owned(entry.answer, question.owner), ...following] };
+      return { ...nothing, answers: [owned(entry.answer, question.owner), ...following], anyFew: true };
     });
   }
 
@@ -191,61 +183,20 @@ export class Lookup {
     return { entries: drawn, more: false };
   }
 
-  /** From the shared views where one is fresh; else read, and shared unless it is empty: names nobody has must not fill memory. */
-  #view(target: ServiceTarget, settings: Settings): Eventually<ServiceView> {
-    const { onlyPassing } = settings.config.dns;
-    const query: QueryOf<"checkedInstances"> = {
-      kind: "checkedInstances",
-      service: target.service,
-      passingOnly: onlyPassing,
-      ...(target.tag === "" ? {} : { tags: [target.tag] }),
-      ...(target.through === undefined ? {} : { through: target.through }),
-    };
-    const make = (instances: Answers["checkedInstances"]): ServiceView =>
-      new ServiceView(instances.filter(({ checks }) => checks.every((check) => check.status !== "critical")));
-    if (!isOwn(target.datacenter, settings)) return then(this.#read(query, target.datacenter, settings), make);
-
-    const consistency = consistencyOf(settings);
-    const key = `dns:service\n${target.service}\n${target.tag}\n${target.through ?? ""}\n${onlyPassing}`;
-    const shared = this.#parts.agent.store.sharedNow<ServiceView>(key, consistency);
-    if (shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale) return shared.rendered;
-    return then(this.#read(query, target.datacenter, settings), (instances) => {
-      const view = make(instances);
-      if (view.instances.length > 0) this.#share(key, query, consistency, make);
-      return view;
-    });
-  }
-
-  #share(
-    key: string,
-    query: QueryOf<"checkedInstances">,
-    consistency: Consistency,
-    render: (instances: Answers["checkedInstances"]) => ServiceView,
-  ): void {
-    if (this.#filling.has(key) || this.#filling.size >= fillingMax) return;
-    this.#filling.add(key);
-    // The answer at hand does not wait for it, and a failure only means that the next question reads again.
-    this.#parts.agent.store
-      .readShared({ key, query, options: { consistency }, render })
-      .catch((error: unknown) =>
-        this.#parts.logger.log("debug", "could not keep a service's instances", { error: messageOf(error) }),
-      )
-      .finally(() => this.#filling.delete(key));
-  }
-
   // Nodes, addresses, zones
 
   #node(name: string, datacenter: string, question: Question, settings: Settings): Eventually<Outcome> {
     const { type } = question;
     if (type !== recordTypes.A && type !== recordTypes.AAAA && type !== recordTypes.ANY && type !== recordTypes.TXT)
       return nothing;
-    return then(this.#read({ kind: "nodeServices", node: name }, datacenter, settings), (found) => {
+    return then(this.#catalog.read({ kind: "nodeServices", node: name }, datacenter, settings), (found) => {
       if (found === undefined) return this.missing(settings);
       const addresses = type === recordTypes.TXT ? [] : this.#nodeRecords(found.node, datacenter, question, settings);
       return then(addresses, (records): Outcome => {
         const inAnswer = type === recordTypes.TXT || type === recordTypes.ANY;
-        const texts =
-          inAnswer || settings.config.dns.nodeMetaTxt ? metaRecords(question.owner, settings.nodeTtl, found.node) : [];
+        // A host name that leads to a node asks for its addresses alone.
+        const wanted = question.owner === undefined && (inAnswer || settings.config.dns.nodeMetaTxt);
+        const texts = wanted ? metaRecords(question.owner, settings.nodeTtl, found.node) : [];
         return { ...nothing, answers: inAnswer ? [...records, ...texts] : records, additionals: inAnswer ? [] : texts };
       });
     });
@@ -264,7 +215,7 @@ export class Lookup {
 
   #reverse(address: string | undefined, question: Question, settings: Settings): Eventually<Outcome | undefined> {
     if (address === undefined) return undefined;
-    return then(this.#read({ kind: "byAddress", address }, "", settings), ({ nodes, services }): Outcome | undefined => {
+    return then(this.#catalog.read({ kind: "byAddress", address }, "", settings), ({ nodes, services }): Outcome | undefined => {
       const [node, instance] = [nodes[0], services[0]];
       const prefix =
         node !== undefined ? `${node.node}.node` : instance !== undefined ? `${instance.service.service}.service` : undefined;
@@ -281,7 +232,7 @@ export class Lookup {
 
   /** SOA and NS questions, whatever the name: the zone's authority and its servers. */
   #zone(question: Question, settings: Settings): Eventually<Outcome> {
-    return then(this.#view(consulService, settings), (view) => {
+    return then(this.#catalog.serviceView(consulService, settings), (view) => {
       const servers: DnsRecord[] = [];
       const glue: DnsRecord[] = [];
       const nodes = view.instances.map((instance) => instance.node);
@@ -336,53 +287,20 @@ export class Lookup {
     const inner: Question = { ...question, labels, type: recordTypes.ANY, owner: host, answersMax, depth: question.depth - 1 };
     return then(this.#dispatch(target, inner, settings), (outcome) => outcome.answers);
   }
-
-  #read<Kind extends QueryKind>(query: QueryOf<Kind>, datacenter: string, settings: Settings): Eventually<Answers[Kind]> {
-    const { store } = this.#parts.agent;
-    const consistency = consistencyOf(settings);
-    if (isOwn(datacenter, settings)) {
-      const now = store.readNow(query, consistency);
-      if (now !== undefined && !this.#tooStale(now.meta.lastContact, settings)) return now.answer;
-    }
-    return this.#readLater(query, datacenter, consistency, settings);
-  }
-
-  async #readLater<Kind extends QueryKind>(
-    query: QueryOf<Kind>,
-    datacenter: string,
-    consistency: Consistency,
-    settings: Settings,
-  ): Promise<Answers[Kind]> {
-    const { store } = this.#parts.agent;
-    const first = await store.read(query, { consistency, datacenter });
-    if (consistency !== "stale" || !this.#tooStale(first.meta.lastContact, settings)) return first.answer;
-    return (await store.read(query, { consistency: "default", datacenter })).answer;
-  }
-
-  #tooStale(lastContact: number, settings: Settings): boolean {
-    if (!settings.config.dns.allowStale) return false;
-    if (lastContact > staleAfter) this.#parts.metrics.counter("dns.stale_queries").add(1);
-    return lastContact > settings.config.dns.maxStale;
-  }
 }
 
-const nothing: Outcome = { rcode: rcodes.success, answers: [], authorities: [], additionals: [], more: false };
+const nothing: Outcome = { rcode: rcodes.success, answers: [], authorities: [], additionals: [], more: false, anyFew: false };
 
 /** The rcode for a look-up that failed. */
 export function rcodeOf(error: unknown): number {
   return error instanceof AgentError && error.code === "no-datacenter" ? rcodes.nameError : rcodes.serverFailure;
 }
 
-function consistencyOf(settings: Settings): Consistency {
-  return settings.config.dns.allowStale ? "stale" : "default";
-}
-
-function isOwn(datacenter: string, settings: Settings): boolean {
-  return datacenter === "" || datacenter === settings.datacenter;
-}
-
-function asked(labels: readonly string[]): string {
-  return labels.join(".");
+/** A service whose address is the very name that was asked for would lead nowhere: its node's address stands in. */
+function withoutLoops(entries: Entries, asked: readonly string[]): Entries {
+  const name = asked.join(".");
+  const list = entries.list.map((entry) => (entry.host.toLowerCase() === name ? (entry.ofNode ?? entry) : entry));
+  return { ...entries, list, duplicates: true };
 }
 
 function owned(record: DnsRecord, owner: Owner): DnsRecord {

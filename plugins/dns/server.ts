@@ -10,7 +10,7 @@ import { targetOf } from "./names.ts";
 import { rcodes } from "./records.ts";
 import type { Recursors } from "./recursors.ts";
 import { type Settings, settingsOf } from "./settings.ts";
-import { answersMax, fitReply, type Transport } from "./size.ts";
+import { answersMax, fitForeign, fitReply, type Transport } from "./size.ts";
 
 const flagAuthoritative = 0x0400;
 const flagRecursionAvailable = 0x0080;
@@ -104,7 +104,11 @@ export class DnsServer {
     const kept = this.#wait(query);
     if (kept === undefined) return undefined;
     const reply = this.#parts.recursors.forward(kept, transport, settings);
-    return reply.then((found) => found ?? this.#write(kept, flagRecursionAvailable, failed, transport, settings));
+    return reply.then((found) =>
+      found === undefined
+        ? this.#write(kept, flagRecursionAvailable, failed, transport, settings)
+        : fitForeign(kept, found, transport),
+    );
   }
 
   /** A copy of the query that may wait; undefined when too many do. */
@@ -125,7 +129,7 @@ export class DnsServer {
   #write(query: DnsQuery, extraFlags: number, outcome: Outcome, transport: Transport, settings: Settings): Bytes {
     const recursion = settings.recursors.length > 0 ? flagRecursionAvailable : 0;
     const flags = replyFlags(query) | extraFlags | recursion | outcome.rcode;
-    return fitReply(query, flags, outcome, outcome.more, transport, settings.sizes);
+    return fitReply(query, flags, outcome, transport, settings.sizes);
   }
 
   #read(): Settings {
@@ -137,4 +141,4 @@ export class DnsServer {
   }
 }
 
-const refused: Outcome = { rcode: rcodes.refused, answers: [], authorities: [], additionals: [], more: false };
+const refused: Outcome = { rcode: rcodes.refused, answers: [], authorities: [], additionals: [], more: false, anyFew: false };

@@ -6,12 +6,12 @@
  *   TCP             64 KiB, counted without compression; 4096 answers, 1024 for SRV
  *
  * Answers are cut from the end; the additional section then keeps one record for each SRV target that is left. Consul
- * 1.8 sends a single oversized answer anyway and counts OPT outside the limit; here the additional section is given
- * up first, and what still does not fit is sent as "truncated", so that no packet is longer than its reader allows.
+ * 1.8 does so for services alone, sends a single oversized answer anyway and counts OPT outside the limit; here every
+ * answer keeps to the size its reader allows: the additional section is given up first, then the rest, as "truncated".
  */
 import type { Bytes } from "../../core/types/bytes.ts";
 import { assert } from "../../core/types/errors.ts";
-import { type DnsQuery, flagTruncated, messageBytesMax } from "./message.ts";
+import { type DnsQuery, flagTruncated, messageBytesMax, word } from "./message.ts";
 import { type DnsRecord, recordTypes } from "./records.ts";
 import { optBytes, plainLength, type Sections, takeWritten, writeReply } from "./writer.ts";
 
@@ -43,19 +43,19 @@ export function answersMax(query: DnsQuery, transport: Transport, rules: SizeRul
   return size === udpBytes ? Math.min(udpAnswersMax, rules.udpAnswerLimit) : Math.ceil(size / answerBytesMin);
 }
 
-/** The bytes of the answer. `more`: answers were left out already because of `answersMax`. */
-export function fitReply(
-  query: DnsQuery,
-  flags: number,
-  sections: Sections,
-  more: boolean,
-  transport: Transport,
-  rules: SizeRules,
-): Bytes {
-  const countMax = answersMax(query, transport, rules);
-  const cutByCount = more || sections.answers.length > countMax;
-  const whole: Sections = sections.answers.length > countMax ? cut(sections, countMax, sections.authorities) : sections;
-  const truncated = rules.enableTruncate ? flags | flagTruncated : flags;
+export interface Reply extends Sections {
+  /** Answers were left out already because of `answersMax`. */
+  readonly more: boolean;
+  /** Instances of a service: any few of them will do. Other answers are cut only by their size, and the client is always told. */
+  readonly anyFew: boolean;
+}
+
+/** The bytes of the answer. */
+export function fitReply(query: DnsQuery, flags: number, reply: Reply, transport: Transport, rules: SizeRules): Bytes {
+  const countMax = reply.anyFew ? answersMax(query, transport, rules) : Number.POSITIVE_INFINITY;
+  const cutByCount = reply.more || reply.answers.length > countMax;
+  const whole: Sections = reply.answers.length > countMax ? cut(reply, countMax, reply.authorities) : reply;
+  const truncated = rules.enableTruncate || !reply.anyFew ? flags | flagTruncated : flags;
   const wholeFlags = cutByCount ? truncated : flags;
   // A client that gave no size may sit behind software that takes the answer apart and writes it without compression.
   const plain = transport === "tcp" || (udpSize(query) === udpBytes && cutByCount);
@@ -66,15 +66,25 @@ export function fitReply(
       : (writeReply(query, wholeFlags, candidate, rules.compress) ?? messageBytesMax) - optBytes(query);
 
   if (bytes(whole) <= bytesMax) return plain ? write(query, wholeFlags, whole, rules) : takeWritten();
-  const fewer = mostAnswers(whole, (candidate) => bytes(candidate) <= bytesMax);
+  const fewer = whole.answers.length > 1 ? mostAnswers(whole, (candidate) => bytes(candidate) <= bytesMax) : whole;
   const fewerFlags = fewer.answers.length < whole.answers.length ? truncated : wholeFlags;
   // One answer may take what is otherwise left free.
   const hardMax = transport === "tcp" ? tcpBytesMax : udpSize(query) - optBytes(query);
   const fits = (candidate: Sections): boolean => bytes(candidate) <= hardMax;
   const fitted = fits(fewer) ? fewer : mostAdditionals(fewer, fits);
   if (fits(fitted)) return write(query, fewerFlags, fitted, rules);
-  return write(query, flags | flagTruncated, { answers: [], authorities: [], additionals: [] }, rules);
+  return write(query, flags | flagTruncated, nothing, rules);
 }
+
+/** Another server's reply as it is, or its head alone, as "truncated", when it is longer than the client takes by UDP. */
+export function fitForeign(query: DnsQuery, reply: Bytes, transport: Transport): Bytes {
+  if (transport === "tcp" || reply.length <= udpSize(query)) return reply;
+  const length = writeReply(query, word(reply, 2) | flagTruncated, nothing, true);
+  assert(length !== undefined, "a head can be written");
+  return takeWritten();
+}
+
+const nothing: Sections = { answers: [], authorities: [], additionals: [] };
 
 function udpSize(query: DnsQuery): number {
   return Math.min(Math.max(query.edns?.size ?? 0, udpBytes), udpBytesMax);

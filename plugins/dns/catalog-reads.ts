@@ -1,0 +1,108 @@
+/** What DNS asks of the catalog: at once where this agent can answer, from a server otherwise; services' instances shared. */
+import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
+import type { AgentApi, Consistency } from "../../core/plugin/agent-api.ts";
+import type { Logger, Metrics } from "../../core/ports/mod.ts";
+import { messageOf } from "../../core/types/errors.ts";
+import { type Eventually, then } from "./eventually.ts";
+import { ServiceView } from "./instances.ts";
+import type { ServiceTarget } from "./names.ts";
+import type { Settings } from "./settings.ts";
+
+export interface CatalogParts {
+  readonly agent: AgentApi;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Shared views that are being made at one time. */
+const fillingMax = 1000;
+/** Older than this counts as stale in the metrics. */
+const staleAfter = 5000;
+
+export class CatalogReads {
+  readonly #parts: CatalogParts;
+  readonly #filling = new Set<string>();
+
+  constructor(parts: CatalogParts) {
+    this.#parts = parts;
+  }
+
+  /** The instances that may be named. From the shared views where one is fresh; else read, and shared unless it is empty: names nobody has must not fill memory. */
+  serviceView(target: ServiceTarget, settings: Settings): Eventually<ServiceView> {
+    const { onlyPassing } = settings.config.dns;
+    const query: QueryOf<"checkedInstances"> = {
+      kind: "checkedInstances",
+      service: target.service,
+      passingOnly: onlyPassing,
+      ...(target.tag === "" ? {} : { tags: [target.tag] }),
+      ...(target.through === undefined ? {} : { through: target.through }),
+    };
+    const make = (instances: Answers["checkedInstances"]): ServiceView =>
+      new ServiceView(instances.filter(({ checks }) => checks.every((check) => check.status !== "critical")));
+    if (!isOwn(target.datacenter, settings)) return then(this.read(query, target.datacenter, settings), make);
+
+    const consistency = consistencyOf(settings);
+    const key = `dns:service\n${target.service}\n${target.tag}\n${target.through ?? ""}\n${onlyPassing}`;
+    const shared = this.#parts.agent.store.sharedNow<ServiceView>(key, consistency);
+    if (shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale) return shared.rendered;
+    return then(this.read(query, target.datacenter, settings), (instances) => {
+      const view = make(instances);
+      if (view.instances.length > 0) this.#share(key, query, consistency, make);
+      return view;
+    });
+  }
+
+  #share(
+    key: string,
+    query: QueryOf<"checkedInstances">,
+    consistency: Consistency,
+    render: (instances: Answers["checkedInstances"]) => ServiceView,
+  ): void {
+    if (this.#filling.has(key) || this.#filling.size >= fillingMax) return;
+    this.#filling.add(key);
+    // The answer at hand does not wait for it, and a failure only means that the next question reads again.
+    this.#parts.agent.store
+      .readShared({ key, query, options: { consistency }, render })
+      .catch((error: unknown) =>
+        this.#parts.logger.log("debug", "could not keep a service's instances", { error: messageOf(error) }),
+      )
+      .finally(() => this.#filling.delete(key));
+  }
+
+  read<Kind extends QueryKind>(query: QueryOf<Kind>, datacenter: string, settings: Settings): Eventually<Answers[Kind]> {
+    const { store } = this.#parts.agent;
+    const consistency = consistencyOf(settings);
+    if (isOwn(datacenter, settings)) {
+      const now = store.readNow(query, consistency);
+      if (now !== undefined && !this.#tooStale(now.meta.lastContact, settings)) return now.answer;
+    }
+    return this.#readLater(query, datacenter, consistency, settings);
+  }
+
+  async #readLater<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    datacenter: string,
+    consistency: Consistency,
+    settings: Settings,
+  ): Promise<Answers[Kind]> {
+    const { store } = this.#parts.agent;
+    const first = await store.read(query, { consistency, datacenter });
+    if (consistency !== "stale" || !this.#tooStale(first.meta.lastContact, settings)) return first.answer;
+    return (await store.read(query, { consistency: "default", datacenter })).answer;
+  }
+
+  #tooStale(lastContact: number, settings: Settings): boolean {
+    if (!settings.config.dns.allowStale) return false;
+    if (lastContact > staleAfter) this.#parts.metrics.counter("dns.stale_queries").add(1);
+    return lastContact > settings.config.dns.maxStale;
+  }
+}
+
+function consistencyOf(settings: Settings): Consistency {
+  return settings.config.dns.allowStale ? "stale" : "default";
+}
+
+/** "" stands for it as well. */
+export function isOwn(datacenter: string, settings: Settings): boolean {
+  return datacenter === "" || datacenter === settings.datacenter;
+}
