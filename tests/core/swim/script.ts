@@ -71,7 +71,8 @@ export class SwimScript {
         return;
       case "start":
         this.#machine = new SwimMachine({ config: this.#config, random: constantRandom(0.5), delegate: this.#delegate() });
-        return this.#step({ kind: "start" });
+        this.#step({ kind: "start" });
+        return;
       case "alive":
       case "suspect":
       case "dead":
@@ -80,22 +81,30 @@ export class SwimScript {
       case "ack":
       case "nack":
       case "user":
-        return this.#receive(this.#message(command, name, options, plain), options);
+        this.#receive(this.#message(command, name, options, plain), options);
+        return;
       case "streamed":
-        return this.#step({ kind: "streamProbe", sequence: Number(name), ok: detail === "reached" });
+        this.#step({ kind: "streamProbe", sequence: Number(name), ok: detail === "reached" });
+        return;
       case "merge":
-        return this.#merge(plain);
+        this.#merge(plain);
+        return;
       case "update":
         this.#meta = utf8(options.get("meta") ?? "");
-        return this.#step({ kind: "update" });
+        this.#step({ kind: "update" });
+        return;
       case "leave":
-        return this.#step({ kind: "leave" });
+        this.#step({ kind: "leave" });
+        return;
       case "pass":
-        return this.#pass(durationOf(name));
+        this.#pass(durationOf(name));
+        return;
       case "members":
-        return this.#list();
+        this.#list();
+        return;
       case "health":
-        return this.#print(`health ${this.#running().healthScore}`);
+        this.#print(`health ${this.#running().healthScore}`);
+        return;
       default:
         throw new Error(`unknown command: ${line}`);
     }
@@ -159,8 +168,8 @@ export class SwimScript {
     });
     const state = { join: false, members, userState: emptyBytes };
     const refusal = this.#running().mergeRefusal(state);
-    if (refusal !== undefined) return this.#print(`refused: ${refusal}`);
-    this.#step({ kind: "remoteState", state });
+    if (refusal === undefined) this.#step({ kind: "remoteState", state });
+    else this.#print(`refused: ${refusal}`);
   }
 
   #pass(duration: number): void {
