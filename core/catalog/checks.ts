@@ -37,7 +37,11 @@ export function putCheck(tables: Tables, index: LogIndex, node: string, fields: 
   if (check.status === "critical") endSessionsOfCheck(tables, index, node, check.checkId, now);
   if (before !== undefined && sameCheck(before, check)) return;
   tables.checks.put(check);
-  if (before !== undefined && (before.status !== check.status || before.serviceName !== check.serviceName)) {
+  // Who showed the check until now no longer does. Consul 1.8 forgets to tell them when a check changes its owner.
+  if (
+    before !== undefined &&
+    (before.status !== check.status || before.serviceId !== check.serviceId || before.serviceName !== check.serviceName)
+  ) {
     markCheck(tables, before, index);
   }
   markCheck(tables, check, index);

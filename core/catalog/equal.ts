@@ -22,15 +22,10 @@ export function sameData(left: unknown, right: unknown): boolean {
 
 type NodeFields = Omit<NodeRecord, "createIndex" | "modifyIndex">;
 
-/** The case of a node's name is no difference. */
 export function sameNode(left: NodeFields, right: NodeFields): boolean {
-  return left.node.toLowerCase() === right.node.toLowerCase() && sameNodeFields(left, right);
-}
-
-/** As {@link sameNode}, apart from the name. */
-export function sameNodeFields(left: NodeFields, right: NodeFields): boolean {
   return (
     left.id === right.id &&
+    left.node === right.node &&
     left.address === right.address &&
     left.datacenter === right.datacenter &&
     sameData(left.taggedAddresses, right.taggedAddresses) &&
@@ -60,7 +55,7 @@ type CheckContent = Omit<CheckRecord, "createIndex" | "modifyIndex">;
 
 export function sameCheck(left: CheckContent, right: CheckContent): boolean {
   return (
-    left.node.toLowerCase() === right.node.toLowerCase() &&
+    left.node === right.node &&
     left.checkId === right.checkId &&
     left.name === right.name &&
     left.status === right.status &&

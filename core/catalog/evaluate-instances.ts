@@ -78,7 +78,10 @@ function find(tables: Tables, { service, through }: ServiceSelection): Found {
   }
 }
 
-/** The latest index of the services found; of none, that of the last to go, or before there was any, of the `wider` tables. */
+/**
+ * The latest index of the services found. Of none: that of the last service to go; before there was any, the service's own,
+ * which one has that is there and is only not in the mesh; at last that of the `wider` tables.
+ */
 function indexOf(
   tables: Tables,
   found: Found,
@@ -86,8 +89,9 @@ function indexOf(
 ): { readonly index: LogIndex; readonly stales: readonly Topic[] } {
   const own = tables.maxIndex(...found.names.map(topics.service), ...found.awaited);
   if (found.rows.length > 0) return { index: atLeastOne(own), stales: [] };
-  const latest = Math.max(own, tables.maxIndex(topics.extinctions));
-  if (latest > 0) return { index: latest, stales: [topics.extinctions] };
+  const extinction = tables.maxIndex(topics.extinctions);
+  if (extinction > 0) return { index: extinction, stales: [topics.extinctions] };
+  if (own > 0) return { index: own, stales: [topics.extinctions] };
   return { index: atLeastOne(tables.maxIndex(...wider)), stales: [...wider, topics.extinctions] };
 }
 

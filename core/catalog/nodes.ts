@@ -8,7 +8,7 @@ import { goQuote } from "../config/go-text.ts";
 import type { LogIndex } from "../types/ids.ts";
 import { deleteCheck, putCheck } from "./checks.ts";
 import type { DeregisterCommand, RegisterCommand } from "./commands.ts";
-import { sameNode, sameNodeFields } from "./equal.ts";
+import { sameNode } from "./equal.ts";
 import { markNode } from "./marks.ts";
 import type { LeaderTime, NodeRecord, ServiceFields } from "./records.ts";
 import { Refusal, refusingWith } from "./refusal.ts";
@@ -42,7 +42,7 @@ export function register(tables: Tables, index: LogIndex, command: RegisterComma
     meta: command.nodeMeta,
   };
   const known = tables.nodes.get(foldedKey(command.node));
-  const changes = known === undefined || (!command.skipNodeUpdate && !(known.node === node.node && sameNodeFields(known, node)));
+  const changes = known === undefined || (!command.skipNodeUpdate && !sameNode(known, node));
   if (changes)
     refusingWith(
       (text) => `failed inserting node: ${text}`,

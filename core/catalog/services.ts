@@ -16,7 +16,7 @@ export function putService(tables: Tables, index: LogIndex, node: string, fields
   const fault = metaFault(fields.meta);
   if (fault !== undefined) throw new Refusal(`Invalid Service Meta for node ${node} and serviceID ${fields.id}: ${fault}`);
   const before = tables.services.get(foldedKey(node, fields.id));
-  if (before !== undefined && sameService(before, fields)) return;
+  if (before !== undefined && before.node === node && sameService(before, fields)) return;
   const service: ServiceRecord = {
     node,
     kind: fields.kind,

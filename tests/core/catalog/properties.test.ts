@@ -166,7 +166,7 @@ describe("the catalog, whatever was applied", () => {
           assert.equal(catalog.watches.topicCount, 0);
         });
       }),
-      { numRuns: 60 },
+      { numRuns: 500 },
     );
   });
 
