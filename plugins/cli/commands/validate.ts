@@ -1,6 +1,6 @@
 /** `consul validate`: reads configuration files as an agent would, without starting one. */
 import { emptySources, loadConfig } from "../../../core/config/load.ts";
-import { type Call, CommandError, defineCommand, orFail, say } from "../command.ts";
+import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
 
 const flags = {
   "config-format": {
@@ -32,10 +32,12 @@ async function run(call: Call<typeof flags>): Promise<number> {
   const format = flags["config-format"];
   // The quote that does not close is in Consul's own message.
   if (!["", "hcl", "json"].includes(format)) throw new CommandError("-config-format must be either 'hcl' or 'json");
-  await orFail(
+  const { warnings } = await orFail(
     "Config validation failed",
     loadConfig({ ...emptySources, files: args, format, validateOnly: true }, context.host),
   );
-  if (!flags.quiet) say(context, "Configuration is valid!");
+  if (flags.quiet) return 0;
+  for (const warning of warnings) complain(context, warning);
+  say(context, "Configuration is valid!");
   return 0;
 }
