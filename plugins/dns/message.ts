@@ -69,7 +69,7 @@ export function decodeQuery(packet: Bytes): Decoded {
 
 /** A copy that may be kept. */
 export function retain(query: DnsQuery): DnsQuery {
-  return { ...query, packet: query.packet.slice() };
+  return { ...query, packet: copyOf(query.packet) };
 }
 
 /** Everything of the second header word that an answer repeats. */
@@ -88,8 +88,13 @@ export function word(bytes: Bytes, at: number): number {
   return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
 }
 
+/** Bytes of our own. A port may hand out a Buffer, whose `slice` shares its bytes. */
+export function copyOf(bytes: Bytes): Bytes {
+  return new Uint8Array(bytes);
+}
+
 function refuse(packet: Bytes, rcode: number, length: number, opcode = 0): Decoded {
-  const reply = packet.slice(0, length);
+  const reply = copyOf(packet.subarray(0, length));
   const flags = flagResponse | (opcode << 11) | (word(packet, 2) & flagRecursionDesired) | rcode;
   reply.fill(0, 4, headerBytes);
   reply[2] = flags >> 8;
@@ -169,7 +174,7 @@ function readOptions(packet: Bytes, size: number, from: number, end: number): Ed
     const length = word(packet, at + 2);
     if (at + 4 + length > end) return "malformed";
     if (word(packet, at) === subnetOption) {
-      subnet = packet.slice(at + 4, at + 4 + length);
+      subnet = copyOf(packet.subarray(at + 4, at + 4 + length));
       if (!plausibleSubnet(subnet)) return "malformed";
       subnet[3] = 0;
     }

@@ -8,7 +8,7 @@ import type { ByteStream, Clock, Crypto, Datagrams, Logger, Metrics, Streams } f
 import { type Bytes, equalBytes } from "../../core/types/bytes.ts";
 import { AgentError, messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
-import { decodeUpstream, type DnsQuery, headerBytes, questionText, word } from "./message.ts";
+import { copyOf, decodeUpstream, type DnsQuery, headerBytes, questionText, word } from "./message.ts";
 import { type DnsRecord, rcodes, recordTypes } from "./records.ts";
 import type { Settings } from "./settings.ts";
 import type { Transport } from "./size.ts";
@@ -54,7 +54,7 @@ export class Recursors {
         });
         continue;
       }
-      const answer = reply.slice();
+      const answer = copyOf(reply);
       answer.set(query.packet.subarray(0, 2));
       return answer;
     }
@@ -91,7 +91,7 @@ export class Recursors {
     }
     this.#exchanges++;
     try {
-      const question = packet.slice();
+      const question = copyOf(packet);
       question.set(this.#ports.crypto.randomBytes(2));
       const isReply = (reply: Bytes): boolean => repliesTo(reply, question, questionEnd);
       return await (transport === "udp"
@@ -113,7 +113,7 @@ export class Recursors {
     });
     const any = to.host.includes(":") ? "::" : "0.0.0.0";
     const socket = await datagrams.bind({ host: any, port: 0 }, (received) => {
-      if (received.from.port === to.port && isReply(received.payload)) settle(received.payload.slice());
+      if (received.from.port === to.port && isReply(received.payload)) settle(copyOf(received.payload));
     });
     const timer = clock.after(timeout, () => settle(timedOut(to, timeout)));
     socket.send(to, question);
@@ -153,7 +153,7 @@ function repliesTo(reply: Bytes, question: Bytes, questionEnd: number): boolean 
 
 /** Letters in lower case. A label's length is at most 63, below every letter. */
 function lowered(message: Bytes, end: number): Bytes {
-  const name = message.slice(headerBytes, end - 4);
+  const name = copyOf(message.subarray(headerBytes, end - 4));
   for (let at = 0; at < name.length; at++) {
     const byte = name[at] as number;
     if (byte >= 65 && byte <= 90) name[at] = byte + 32;

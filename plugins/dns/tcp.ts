@@ -7,7 +7,7 @@
 import type { ByteStream, Clock, Logger, Metrics } from "../../core/ports/mod.ts";
 import { type Bytes, concat } from "../../core/types/bytes.ts";
 import { AgentError, messageOf } from "../../core/types/errors.ts";
-import { headerBytes } from "./message.ts";
+import { copyOf, headerBytes } from "./message.ts";
 
 /** Open connections; one more is closed at once. */
 const connectionsMax = 1024;
@@ -28,7 +28,7 @@ export async function readFrame(reader: FrameReader): Promise<Bytes | undefined>
       const length = ((held[0] as number) << 8) | (held[1] as number);
       if (held.length >= 2 + length) {
         reader.held = held.subarray(2 + length);
-        return held.slice(2, 2 + length);
+        return copyOf(held.subarray(2, 2 + length));
       }
     }
     const chunk = await reader.stream.read();
