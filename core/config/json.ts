@@ -6,6 +6,8 @@ import { AgentError } from "../types/errors.ts";
 import { goQuote, setOwn } from "./go-text.ts";
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
+/** The same with whole numbers beyond 2^53 as bigints: KV flags use all of their 64 bits. */
+export type ExactJsonValue = null | boolean | number | bigint | string | ExactJsonValue[] | { [key: string]: ExactJsonValue };
 
 /** Deeper nesting is refused: nothing that Consul reads comes near. */
 const depthMax = 500;
@@ -20,7 +22,17 @@ export interface JsonOptions {
 
 /** Throws `AgentError("bad-request")` with Go's text. Duplicate keys: the last wins. */
 export function parseJson(text: string, options: JsonOptions = { extent: "document" }): JsonValue {
-  const reader = new JsonReader(text, options.extent === "first");
+  // Without `exact` the reader makes no bigint.
+  return parse(text, options, false) as JsonValue;
+}
+
+/** As {@link parseJson}, losing no digit of a whole number. */
+export function parseExactJson(text: string, options: JsonOptions = { extent: "document" }): ExactJsonValue {
+  return parse(text, options, true);
+}
+
+function parse(text: string, options: JsonOptions, exact: boolean): ExactJsonValue {
+  const reader = new JsonReader(text, options.extent === "first", exact);
   const value = reader.value(0);
   if (options.extent === "document") reader.end();
   return value;
@@ -29,14 +41,16 @@ export function parseJson(text: string, options: JsonOptions = { extent: "docume
 class JsonReader {
   readonly #text: string;
   readonly #first: boolean;
+  readonly #exact: boolean;
   #at = 0;
 
-  constructor(text: string, first: boolean) {
+  constructor(text: string, first: boolean, exact: boolean) {
     this.#text = text;
     this.#first = first;
+    this.#exact = exact;
   }
 
-  value(depth: number): JsonValue {
+  value(depth: number): ExactJsonValue {
     if (depth > depthMax) throw refuse("exceeded max depth");
     this.#space();
     const character = this.#text[this.#at];
@@ -64,8 +78,8 @@ class JsonReader {
     if (this.#at < this.#text.length) throw this.#unexpected("after top-level value");
   }
 
-  #object(depth: number): JsonValue {
-    const object: Record<string, JsonValue> = {};
+  #object(depth: number): ExactJsonValue {
+    const object: Record<string, ExactJsonValue> = {};
     this.#at++;
     this.#space();
     if (this.#take("}")) return object;
@@ -83,8 +97,8 @@ class JsonReader {
     }
   }
 
-  #array(depth: number): JsonValue {
-    const array: JsonValue[] = [];
+  #array(depth: number): ExactJsonValue {
+    const array: ExactJsonValue[] = [];
     this.#at++;
     this.#space();
     if (this.#take("]")) return array;
@@ -135,7 +149,7 @@ class JsonReader {
     return plain;
   }
 
-  #number(): number {
+  #number(): number | bigint {
     const from = this.#at;
     this.#take("-");
     if (!this.#take("0") && !this.#digits()) throw this.#unexpected("in numeric literal", true);
@@ -146,11 +160,12 @@ class JsonReader {
     }
     const literal = this.#text.slice(from, this.#at);
     const value = Number(literal);
+    if (this.#exact && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(literal)) return BigInt(literal);
     if (!Number.isFinite(value)) throw refuse(`json: cannot unmarshal number ${literal} into Go value of type float64`);
     return value;
   }
 
-  #literal<Value extends JsonValue>(word: string, value: Value): Value {
+  #literal<Value extends ExactJsonValue>(word: string, value: Value): Value {
     for (let letter = 0; letter < word.length; letter++, this.#at++) {
       if (this.#text[this.#at] !== word[letter])
         throw this.#unexpected(`in literal ${word} (expecting ${quoteCharacter(word[letter] as string)})`, true);

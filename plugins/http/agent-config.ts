@@ -191,6 +191,7 @@ const switchedOff: JsonObject = {
   AutopilotRedundancyZoneTag: "",
   AutopilotServerStabilizationTime: "10s",
   AutopilotUpgradeVersionTag: "",
+  Cache: { EntryFetchMaxBurst: 2, EntryFetchRate: Number.MAX_VALUE },
   CAFile: "",
   CAPath: "",
   CertFile: "",

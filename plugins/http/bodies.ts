@@ -195,7 +195,7 @@ export const coordinateUpdate = struct("structs.CoordinateUpdateRequest", {
 
 export const text = (value: Decoded): string => (typeof value === "string" ? value : "");
 export const flag = (value: Decoded): boolean => value === true;
-export const number = (value: Decoded): number => (typeof value === "number" ? value : 0);
+export const number = (value: Decoded): number => (typeof value === "number" || typeof value === "bigint" ? Number(value) : 0);
 export const texts = (value: Decoded): readonly string[] => (Array.isArray(value) ? (value as readonly Decoded[]).map(text) : []);
 export const fields = (value: Decoded): DecodedFields | undefined =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)

@@ -84,7 +84,8 @@ function sharedRead<Kind extends QueryKind>(
   const { datacenter, token } = options.parameters.options;
   const onError = (error: unknown): HttpReply => errorReply(error, options.errorsCarryIndex ? unknownMeta : []);
   return replyRead<Kind>(context.agent, onError, {
-    key: `${options.key}\n${consistency}\n${datacenter ?? ""}\n${token ?? ""}\n${pretty ? "pretty" : ""}`,
+    // The prefix keeps clear of the keys of other plugins: the store has one cache.
+    key: `http\n${options.key}\n${consistency}\n${datacenter ?? ""}\n${token ?? ""}\n${pretty ? "pretty" : ""}`,
     query: options.query,
     options: { ...options.parameters.options, consistency },
     render: (answer, meta) => options.render(answer, meta, pretty, shown),

@@ -6,7 +6,7 @@
  * A {@link GoType} describes the struct; the decoded value has the canonical field names, and only those that were sent.
  */
 import { goQuote, setOwn } from "../../core/config/go-text.ts";
-import { type JsonValue, parseJson } from "../../core/config/json.ts";
+import { type ExactJsonValue, type JsonValue, parseExactJson, parseJson } from "../../core/config/json.ts";
 import { type Bytes, emptyBytes, fromBase64, text } from "../../core/types/bytes.ts";
 import { messageOf } from "../../core/types/errors.ts";
 
@@ -14,9 +14,18 @@ import { messageOf } from "../../core/types/errors.ts";
 export class JsonError extends Error {}
 
 /** The first JSON value of a body. Throws {@link JsonError}. */
-export function readJson(body: Bytes): JsonValue {
+export function readJson(body: Bytes): ExactJsonValue {
+  return reading(() => parseExactJson(text(body), { extent: "first" }));
+}
+
+/** The same with every number as a `number`. */
+export function readPlainJson(body: Bytes): JsonValue {
+  return reading(() => parseJson(text(body), { extent: "first" }));
+}
+
+function reading<Value>(parse: () => Value): Value {
   try {
-    return parseJson(text(body), { extent: "first" });
+    return parse();
   } catch (error) {
     throw new JsonError(messageOf(error));
   }
@@ -37,7 +46,7 @@ export type GoType =
 export type GoFields = Readonly<Record<string, GoType>>;
 
 /** What decoding gives: plain data under the canonical names. */
-export type Decoded = undefined | null | boolean | string | number | Bytes | readonly Decoded[] | DecodedFields;
+export type Decoded = undefined | null | boolean | string | number | bigint | Bytes | readonly Decoded[] | DecodedFields;
 export interface DecodedFields {
   readonly [name: string]: Decoded;
 }
@@ -76,13 +85,13 @@ interface Rules {
 }
 
 /** Throws {@link JsonError}. Undefined for `null`. */
-export function decode(type: GoType, node: JsonValue, rules: Rules): Decoded {
+export function decode(type: GoType, node: ExactJsonValue, rules: Rules): Decoded {
   return decodeValue(type, node, undefined, rules);
 }
 
-function decodeValue(type: GoType, node: JsonValue, context: Context | undefined, rules: Rules): Decoded {
+function decodeValue(type: GoType, node: ExactJsonValue, context: Context | undefined, rules: Rules): Decoded {
   if (type.kind === "custom") return decodeCustom(type, node, context, rules);
-  if (type.kind === "any") return node;
+  if (type.kind === "any") return untyped(node);
   if (node === null) return undefined;
   switch (type.kind) {
     case "string":
@@ -93,7 +102,9 @@ function decodeValue(type: GoType, node: JsonValue, context: Context | undefined
     case "uint":
     case "uint64":
     case "float64":
-      return typeof node === "number" ? decodeNumber(type, node, context) : mismatch(type, node, context);
+      return typeof node === "number" || typeof node === "bigint"
+        ? decodeNumber(type, node, context)
+        : mismatch(type, node, context);
     case "bytes":
       return decodeBytes(node, context);
     case "slice":
@@ -153,7 +164,7 @@ function decodeMap(of: GoType, node: JsonObjectValue, context: Context | undefin
 
 function decodeCustom(
   type: Extract<GoType, { kind: "custom" }>,
-  node: JsonValue,
+  node: ExactJsonValue,
   context: Context | undefined,
   rules: Rules,
 ): Decoded {
@@ -167,16 +178,28 @@ function decodeCustom(
   return type.finish === undefined ? value : type.finish(value);
 }
 
-function decodeNumber(type: GoType, node: number, context: Context | undefined): Decoded {
-  if (type.kind === "float64") return node;
-  const low = type.kind === "int" ? -(2 ** 63) : 0;
-  const high = type.kind === "int" ? 2 ** 63 : 2 ** 64;
-  if (!Number.isInteger(node) || node < low || node >= high) return mismatch(type, node, context, `number ${node}`);
+/** A bigint beyond 2^53. Numbers of 32 and 64 bits are told apart by no endpoint. */
+function decodeNumber(type: GoType, node: number | bigint, context: Context | undefined): Decoded {
+  if (type.kind === "float64") return Number(node);
+  const [low, high] = type.kind === "int" ? [-(2n ** 63n), 2n ** 63n - 1n] : [0n, 2n ** 64n - 1n];
+  if (typeof node === "number" && !Number.isInteger(node)) return mismatch(type, node, context, `number ${node}`);
+  const whole = BigInt(node);
+  if (whole < low || whole > high) return mismatch(type, node, context, `number ${whole}`);
   return node;
 }
 
+/** Go's `interface{}` holds every number as a float. */
+function untyped(node: ExactJsonValue): Decoded {
+  if (typeof node === "bigint") return Number(node);
+  if (Array.isArray(node)) return node.map(untyped);
+  if (!isObject(node)) return node;
+  const out: Record<string, Decoded> = {};
+  for (const [key, value] of Object.entries(node)) setOwn(out, key, untyped(value));
+  return out;
+}
+
 /** Base64 text; also an array of byte values, as Go takes it. */
-function decodeBytes(node: JsonValue, context: Context | undefined): Decoded {
+function decodeBytes(node: ExactJsonValue, context: Context | undefined): Decoded {
   if (typeof node === "string") {
     const decoded = fromBase64(node);
     if ("badAt" in decoded) throw new JsonError(`illegal base64 data at input byte ${decoded.badAt}`);
@@ -211,9 +234,9 @@ function zero(type: GoType): Decoded {
   }
 }
 
-type JsonObjectValue = { readonly [key: string]: JsonValue };
+type JsonObjectValue = { readonly [key: string]: ExactJsonValue };
 
-function isObject(node: JsonValue): node is { [key: string]: JsonValue } {
+function isObject(node: ExactJsonValue): node is { [key: string]: ExactJsonValue } {
   return typeof node === "object" && node !== null && !Array.isArray(node);
 }
 
@@ -237,14 +260,14 @@ function shortName(name: string): string {
   return name.includes("{") ? "" : name.slice(name.lastIndexOf(".") + 1);
 }
 
-function mismatch(type: GoType, node: JsonValue, context: Context | undefined, value = kindOf(node)): never {
+function mismatch(type: GoType, node: ExactJsonValue, context: Context | undefined, value = kindOf(node)): never {
   throw new TypeMismatch(value, goName(type), context);
 }
 
-function kindOf(node: JsonValue): string {
+function kindOf(node: ExactJsonValue): string {
   if (typeof node === "string") return "string";
   if (typeof node === "boolean") return "bool";
-  if (typeof node === "number") return "number";
+  if (typeof node === "number" || typeof node === "bigint") return "number";
   return Array.isArray(node) ? "array" : "object";
 }
 

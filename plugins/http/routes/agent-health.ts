@@ -4,7 +4,7 @@ import { utf8 } from "../../../core/types/bytes.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonString, jsonStrings } from "../json-write.ts";
-import { isPretty } from "../query.ts";
+import { isPretty, refuseNamespace } from "../query.ts";
 import { jsonReply, Refusal } from "../reply.ts";
 import { agentServiceJson, checkHead } from "../shapes.ts";
 
@@ -23,6 +23,7 @@ const codes: Readonly<Record<Status, number>> = { passing: 200, warning: 429, cr
 function byId(context: ApiContext, request: HttpRequest): HttpReply {
   const id = request.rest;
   if (id === "") throw new Refusal(500, "Bad request: Missing serviceID");
+  refuseNamespace(request);
   const entry = context.agent.local.services.get(id);
   if (entry === undefined) {
     const reason = `ServiceId ${id} not found`;
@@ -36,6 +37,7 @@ function byId(context: ApiContext, request: HttpRequest): HttpReply {
 function byName(context: ApiContext, request: HttpRequest): HttpReply {
   const name = request.rest;
   if (name === "") throw new Refusal(500, "Bad request: Missing service Name");
+  refuseNamespace(request);
   const instances = [...context.agent.local.services.values()]
     .filter(({ service }) => service.service === name)
     .map((entry) => health(context, entry));

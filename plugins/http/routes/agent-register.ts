@@ -7,7 +7,7 @@ import { decodeOrRefuse, jsonBodyBytesMax, readBody, rejected, text } from "../b
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { parseBool } from "../go.ts";
-import { readJson, string, struct } from "../json-decode.ts";
+import { readPlainJson, string, struct } from "../json-decode.ts";
 import { refuseNamespace } from "../query.ts";
 import { emptyReply, Refusal } from "../reply.ts";
 import { requiredName } from "./selection.ts";
@@ -50,9 +50,8 @@ export function agentRegisterRoutes(context: ApiContext): readonly Route[] {
 const statusOf = { pass: "passing", warn: "warning", fail: "critical" } as const;
 
 async function registerService(context: ApiContext, request: HttpRequest): Promise<void> {
-  const body = await readJsonBody(request);
-  const definition = parseServiceRegistration(body);
   refuseNamespace(request);
+  const definition = parseServiceRegistration(await readJsonBody(request));
   const problem = validateServiceDefinition(definition);
   if (problem !== undefined) throw new Refusal(400, problem);
   const { query } = request;
@@ -64,9 +63,8 @@ async function registerService(context: ApiContext, request: HttpRequest): Promi
 }
 
 async function registerCheck(context: ApiContext, request: HttpRequest): Promise<void> {
-  const body = await readJsonBody(request);
-  const definition = parseCheckRegistration(body);
   refuseNamespace(request);
+  const definition = parseCheckRegistration(await readJsonBody(request));
   const problem = validateCheckDefinition(definition);
   if (problem !== undefined) throw new Refusal(400, problem);
   await context.agent.local.registerCheck(definition, "remote");
@@ -74,7 +72,7 @@ async function registerCheck(context: ApiContext, request: HttpRequest): Promise
 
 async function readJsonBody(request: HttpRequest): Promise<JsonValue> {
   const body = await request.body(jsonBodyBytesMax);
-  return decodeOrRefuse(() => readJson(body));
+  return decodeOrRefuse(() => readPlainJson(body));
 }
 
 async function serviceMaintenance(context: ApiContext, request: HttpRequest): Promise<void> {

@@ -1,52 +1,78 @@
 /** /v1/internal/ui/: what the web UI reads. */
-import type { Query } from "../../../core/catalog/queries.ts";
+import type { Query, QueryKind } from "../../../core/catalog/queries.ts";
 import type { CheckedInstance, CheckRecord } from "../../../core/catalog/records.ts";
-import type { ReadMeta, ReadOptions } from "../../../core/plugin/agent-api.ts";
+import type { Blocking, ReadMeta, Shared, SharedRead } from "../../../core/plugin/agent-api.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonString, jsonStrings } from "../json-write.ts";
-import { isPretty, readParameters, refuseNamespace } from "../query.ts";
-import { emptyReply, jsonReply } from "../reply.ts";
+import { logError } from "../log.ts";
+import { isPretty, type ReadParameters, readParameters, refuseNamespace } from "../query.ts";
+import { emptyReply, errorReply, jsonReply, Refusal } from "../reply.ts";
 import { nodeInfoJson } from "../shapes.ts";
-import { metaHeaders } from "../shared.ts";
+import { metaHeaders, unknownMeta } from "../shared.ts";
 import { requiredName } from "./selection.ts";
 
 export function internalUiRoutes(context: ApiContext): readonly Route[] {
   return [
-    { path: "/v1/internal/ui/nodes", methods: ["GET"], handle: (request) => nodes(context, request) },
-    { path: "/v1/internal/ui/node/", methods: ["GET"], handle: (request) => node(context, request) },
-    { path: "/v1/internal/ui/services", methods: ["GET"], handle: (request) => services(context, request) },
+    { path: "/v1/internal/ui/nodes", methods: ["GET"], handle: (request) => answer(context, request, nodes) },
+    { path: "/v1/internal/ui/node/", methods: ["GET"], handle: (request) => answer(context, request, node) },
+    { path: "/v1/internal/ui/services", methods: ["GET"], handle: (request) => answer(context, request, services) },
   ];
 }
 
-/**
- * Answers from several queries. A blocking request waits on the first; the others are read afterwards, so that a page
- * may show them a moment newer than its index says, never older.
- */
-async function begin(
-  context: ApiContext,
-  request: HttpRequest,
-  first: Query,
-): Promise<{ readonly options: ReadOptions; readonly meta: ReadMeta }> {
+type Page = (context: ApiContext, request: HttpRequest, parameters: ReadParameters) => Promise<HttpReply>;
+
+async function answer(context: ApiContext, request: HttpRequest, page: Page): Promise<HttpReply> {
   const parameters = readParameters(request, context.agent);
   refuseNamespace(request);
-  const { options, blocking } = parameters;
-  const shared = await context.agent.store.readShared(
-    {
-      key: `ui\n${options.consistency}\n${options.datacenter ?? ""}\n${JSON.stringify(first)}`,
-      query: first as never,
-      options,
-      render: () => ({ bytes: 64 }),
-    },
-    blocking,
-  );
-  return { options, meta: shared.meta };
+  try {
+    return await page(context, request, parameters);
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    logError(context, request, error);
+    return errorReply(error, unknownMeta);
+  }
 }
 
-async function nodes(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
+/** What these pages show: a change of any of it changes them. */
+const watched: readonly Query[] = [{ kind: "nodes" }, { kind: "services" }, { kind: "checksInState", state: "any" }];
+
+/**
+ * Waits as a blocking request asks, until any of {@link watched} changes. The page is read afterwards, so that it may
+ * be a moment newer than its index says, never older.
+ */
+async function waitFor(context: ApiContext, { options, blocking }: ReadParameters): Promise<ReadMeta> {
+  const read = (query: Query, within?: Blocking): Promise<Shared<typeof waited>> => {
+    const key = `http ui\n${options.consistency}\n${options.datacenter ?? ""}\n${query.kind}`;
+    const shared = { key, query, options, render: () => waited } as SharedRead<QueryKind, typeof waited>;
+    return context.agent.store.readShared(shared, within);
+  };
+  const current = latest(await Promise.all(watched.map((query) => read(query))));
+  if (blocking === undefined || current.index > blocking.minIndex) return current;
+  const others = new AbortController();
+  const stop = (): void => others.abort();
+  blocking.cancel?.addEventListener("abort", stop);
+  if (blocking.cancel?.aborted === true) stop();
+  try {
+    const changed = await Promise.race(watched.map((query) => read(query, { ...blocking, cancel: others.signal })));
+    return latest([{ meta: current, rendered: waited }, changed]);
+  } finally {
+    blocking.cancel?.removeEventListener("abort", stop);
+    stop();
+  }
+}
+
+const waited = { bytes: 64 };
+
+function latest(found: readonly Shared<object>[]): ReadMeta {
+  return found.map(({ meta }) => meta).reduce((newest, meta) => (meta.index > newest.index ? meta : newest));
+}
+
+async function nodes(context: ApiContext, request: HttpRequest, parameters: ReadParameters): Promise<HttpReply> {
   const { store } = context.agent;
   const filter = request.query.get("filter");
-  const { options, meta } = await begin(context, request, { kind: "checksInState", state: "any" });
+  const { options } = parameters;
+  const meta = await waitFor(context, parameters);
   const { answer: found } = await store.read<"nodes">({ kind: "nodes", filter }, options);
   const { answer: checks } = await store.read<"checksInState">({ kind: "checksInState", state: "any" }, options);
   const checksOf = grouped(checks, (check) => check.node);
@@ -58,20 +84,22 @@ async function nodes(context: ApiContext, request: HttpRequest): Promise<HttpRep
   return jsonReply(`[${shown.join(",")}]`, isPretty(request, context.agent), 200, metaHeaders(meta));
 }
 
-async function node(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
+async function node(context: ApiContext, request: HttpRequest, parameters: ReadParameters): Promise<HttpReply> {
   const { store } = context.agent;
   const name = requiredName(request, "Missing node name");
-  const { options, meta } = await begin(context, request, { kind: "nodeServices", node: name });
+  const { options } = parameters;
+  const meta = await waitFor(context, parameters);
   const { answer } = await store.read<"nodeServices">({ kind: "nodeServices", node: name }, options);
   if (answer === undefined || answer.node.node !== name) return emptyReply(404);
   const { answer: checks } = await store.read<"nodeChecks">({ kind: "nodeChecks", node: name }, options);
   return jsonReply(nodeInfoJson(answer.node, answer.services, checks), isPretty(request, context.agent), 200, metaHeaders(meta));
 }
 
-async function services(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
+async function services(context: ApiContext, request: HttpRequest, parameters: ReadParameters): Promise<HttpReply> {
   const { store } = context.agent;
   const filter = request.query.get("filter");
-  const { options, meta } = await begin(context, request, { kind: "services" });
+  const { options } = parameters;
+  const meta = await waitFor(context, parameters);
   const { answer: names } = await store.read<"services">({ kind: "services" }, options);
   const shown: string[] = [];
   for (const { service } of names) {

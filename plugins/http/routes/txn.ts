@@ -134,7 +134,7 @@ function kvTxnOp(given: DecodedFields, valueBytesMax: number): TxnOp {
     verb: text(given["Verb"]) as TxnKvVerb,
     key,
     value,
-    flags: number(given["Flags"]),
+    flags: typeof given["Flags"] === "bigint" ? given["Flags"] : number(given["Flags"]),
     index: number(given["Index"]),
     session: text(given["Session"]),
   };

@@ -139,7 +139,10 @@ describe("shared reads", () => {
   it("a namespace is refused also for a target that is remembered without one", async () => {
     const agent = await createAgentUnderTest();
     await ask(agent, { target: "/v1/catalog/services" });
-    assert.equal((await askDirectly(agent, { target: "/v1/catalog/services", headers: { "X-Consul-Namespace": "x" } })).status, 400);
+    assert.equal(
+      (await askDirectly(agent, { target: "/v1/catalog/services", headers: { "X-Consul-Namespace": "x" } })).status,
+      400,
+    );
   });
 
   it("as many targets as anybody invents are remembered only up to the bound", async () => {
@@ -212,6 +215,21 @@ for (const way of ["application", "direct path"] as const) {
   });
 }
 
+describe("the pages of the UI", () => {
+  it("wait for a change of any node, service or check, and leave nobody waiting", async () => {
+    const agent = await createAgentUnderTest();
+    const index = Number((await ask(agent, { target: "/v1/internal/ui/services" })).headers.get("x-consul-index"));
+    const waiting = ask(agent, { target: `/v1/internal/ui/services?index=${index}` });
+    await settle();
+    assert.equal(agent.shared.counts.waiters, 3);
+    const check = { CheckID: "serfHealth", Name: "Serf Health Status", Status: "critical" };
+    await ask(agent, put("/v1/catalog/register", JSON.stringify({ Node: "node-a", SkipNodeUpdate: true, Check: check })));
+    assert.match(await (await waiting).text(), /"ChecksCritical":1/);
+    await settle();
+    assert.equal(agent.shared.counts.waiters, 0);
+  });
+});
+
 describe("the agent's own services", () => {
   it("a read with the current hash waits for the service to change", async () => {
     const agent = await createAgentUnderTest();
@@ -237,6 +255,30 @@ describe("the agent's own services", () => {
     await agent.clock.advance(1500);
     assert.equal((await waiting).headers.get("x-consul-contenthash"), hash);
     assert.equal(agent.clock.pending, 0);
+  });
+});
+
+describe("dev mode", () => {
+  it("indents every answer, by either way, and keeps apart what was rendered compact", async () => {
+    const agent = await createAgentUnderTest();
+    await ask(agent, { target: "/v1/catalog/services" });
+    agent.agent.config = { ...agent.agent.config, devMode: true };
+    assert.equal(await (await ask(agent, { target: "/v1/catalog/services" })).text(), '{\n    "consul": []\n}\n');
+    const direct = await askDirectly(agent, { target: "/v1/catalog/services" });
+    assert.equal(text(direct!.body), '{\n    "consul": []\n}\n');
+    assert.equal(text((await askDirectly(agent, put("/v1/kv/a")))!.body), "true\n");
+    assert.equal(await (await ask(agent, put("/v1/kv/b"))).text(), "true\n");
+  });
+});
+
+describe("/v1/agent/self", () => {
+  it("shows the configuration under Consul's 206 keys", async () => {
+    const agent = await createAgentUnderTest();
+    const self = (await (await ask(agent, { target: "/v1/agent/self" })).json()) as Record<string, Record<string, unknown>>;
+    assert.deepEqual(Object.keys(self), ["Config", "DebugConfig", "Coord", "Member", "Stats", "Meta"]);
+    assert.equal(Object.keys(self["DebugConfig"]!).length, 206);
+    assert.equal(self["DebugConfig"]!["NodeName"], "node-a");
+    assert.deepEqual(self["Meta"], { "consul-network-segment": "", env: "inv" });
   });
 });
 
