@@ -33,7 +33,7 @@ import { createSession, endSession } from "./sessions.ts";
 import { type CatalogSnapshot, SnapshotReader, stateHash, takeSnapshot } from "./snapshot.ts";
 import { Tables } from "./tables.ts";
 import { runTxn } from "./txn.ts";
-import { Watches } from "./watch.ts";
+import { topics, Watches } from "./watch.ts";
 
 /** Running snapshots each make writes a little dearer. */
 const snapshotsMax = 8;
@@ -119,6 +119,7 @@ export class Catalog {
         return done;
       case "tombstonesReap":
         tables.kv.reap(command.index);
+        tables.touch(topics.tombstones);
         return done;
       case "barrier":
         return done;

@@ -22,6 +22,8 @@ import { topics } from "./watch.ts";
 
 const none: readonly Topic[] = [];
 const anyKey: readonly Topic[] = [topics.kv];
+/** Once reaped they no longer count. */
+const anyTombstone: readonly Topic[] = [topics.tombstones];
 const anySession: readonly Topic[] = [topics.sessions];
 const anyCoordinate: readonly Topic[] = [topics.coordinates];
 const everything: readonly Topic[] = [topics.kv, topics.nodes, topics.services, topics.checks];
@@ -150,7 +152,8 @@ function kvKeys(tables: Tables, prefix: string, separator: string): Evaluation<r
 function kvListing<Answer>(tables: Tables, prefix: string, latest: LogIndex, answer: Answer): Evaluation<Answer> {
   const wakes = [topics.kvPrefix(prefix)];
   if (prefix === "") return { index: atLeastOne(tables.kvIndex), answer, wakes, stales: none };
-  const index = Math.max(latest, tables.kv.lastDeletion(prefix));
-  if (index === 0) return { index: atLeastOne(tables.kvIndex), answer, wakes, stales: anyKey };
-  return { index, answer, wakes, stales: none };
+  const deletion = tables.kv.lastDeletion(prefix);
+  if (deletion > latest) return { index: deletion, answer, wakes, stales: anyTombstone };
+  if (latest === 0) return { index: atLeastOne(tables.kvIndex), answer, wakes, stales: anyKey };
+  return { index: latest, answer, wakes, stales: none };
 }

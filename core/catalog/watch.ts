@@ -26,6 +26,8 @@ export const topics = {
   sessions: "sessions",
   coordinates: "coordinates",
   kv: "kv",
+  /** Some were reaped. */
+  tombstones: "tombstones",
   /** The last time that a service lost its last instance. */
   extinctions: "extinctions",
   node: (name: string): Topic => `node:${name.toLowerCase()}`,
