@@ -16,11 +16,13 @@ import { GossipDriver } from "../swim/driver.ts";
 import { ipBytes } from "../swim/ip.ts";
 import { Keyring } from "../swim/keyring.ts";
 import { metaBytesMax } from "../swim/messages.ts";
-import type { Bytes } from "../types/bytes.ts";
+import { type Bytes, emptyBytes } from "../types/bytes.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { consulVersion, serfDefaults, type SerfConfig } from "./config.ts";
-import { type SerfEvent, type SerfInput, SerfMachine, snapshotOf } from "./serf.ts";
+import { encodeKeyRequest, type KeyOperation, keyQueries, type KeySummary, summarise } from "./keys.ts";
+import type { SerfEvent, SerfInput } from "./inputs.ts";
+import { SerfMachine, snapshotOf } from "./serf.ts";
 import { encodeSerf, encodeTags } from "./wire.ts";
 import { lamportMax } from "./lamport.ts";
 
@@ -57,7 +59,7 @@ export interface PoolOptions {
   readonly onEvent: (event: PoolEvent) => void;
 }
 
-export type PoolEvent = Exclude<SerfEvent, { readonly kind: "log" }>;
+export type PoolEvent = Exclude<SerfEvent, { readonly kind: "log" | "answer" | "answered" }>;
 
 export interface Pool {
   /** Binds, and is a pool of one. Rejects with `address-in-use`, or `config-invalid` for tags that are too long. */
@@ -77,10 +79,21 @@ export interface Pool {
   /** Tells everyone, once each. Rejects with `too-large`. */
   userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void>;
   setTags(tags: Readonly<Record<string, string>>): void;
+  /** Asks everyone and gives what came back when the time is up, or when all have answered. */
+  query(name: string, payload: Bytes | undefined): Promise<readonly PoolAnswer[]>;
+  /** Changes or lists the keys of all members. Rejects with `rejected`: "1/3 nodes reported failure", with the summary as cause. */
+  keys(operation: KeyOperation, key?: Bytes): Promise<KeySummary>;
+  /** This member's own keys, primary first, in base64. */
+  ownKeys(): readonly string[];
   coordinate(): Coordinate;
   /** The group serf_lan or serf_wan of `consul info`. */
   stats(): Readonly<Record<string, string>>;
   stop(): Promise<void>;
+}
+
+export interface PoolAnswer {
+  readonly from: string;
+  readonly payload: Bytes;
 }
 
 export function createPool(options: PoolOptions): Pool {
@@ -89,6 +102,13 @@ export function createPool(options: PoolOptions): Pool {
 
 /** How long the goodbye itself may take on its way out of our own queue. */
 const leaveTimeout: Millis = 5000;
+
+interface Question {
+  readonly answers: PoolAnswer[];
+  /** When this many have answered, nobody is missing. */
+  readonly expected: number;
+  readonly resolve: (answers: readonly PoolAnswer[]) => void;
+}
 
 class GossipPool implements Pool {
   readonly #options: PoolOptions;
@@ -100,6 +120,8 @@ class GossipPool implements Pool {
   #port = 0;
   #stopped = false;
   readonly #waiters = new Set<() => void>();
+  readonly #questions = new Map<number, Question>();
+  #nextToken = 1;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -133,6 +155,7 @@ class GossipPool implements Pool {
     this.#port = await this.#driver.bind(bind);
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
     this.#machine = new SerfMachine({
+      keyring: this.#keyring,
       // A fork of its own: the LAN and the WAN pool of one agent must not draw the same numbers.
       random: random.fork(`gossip ${kind}`),
       swim: { ...lanDefaults, ...gossip, ...timing, name, address, port: this.#port, version: consulVersion },
@@ -218,6 +241,31 @@ class GossipPool implements Pool {
     this.#feed({ kind: "userEvent", name, payload, coalesce });
   }
 
+  query(name: string, payload: Bytes | undefined): Promise<readonly PoolAnswer[]> {
+    const machine = this.#running();
+    const token = this.#nextToken++;
+    return new Promise((resolve) => {
+      this.#questions.set(token, { answers: [], expected: machine.members.count("alive"), resolve });
+      this.#feed({ kind: "query", token, name, payload });
+      if (this.#stopped) this.#settle(token);
+    });
+  }
+
+  async keys(operation: KeyOperation, key: Bytes = emptyBytes): Promise<KeySummary> {
+    const nodes = this.#running().members.count("alive");
+    const name = [...keyQueries].find(([, known]) => known === operation)?.[0] as string;
+    const summary = summarise(await this.query(name, encodeKeyRequest(key)), nodes);
+    const { errors, responses } = summary;
+    if (errors > 0) throw new AgentError("rejected", { message: `${errors}/${nodes} nodes reported failure`, cause: summary });
+    if (responses !== nodes)
+      throw new AgentError("rejected", { message: `${responses}/${nodes} nodes reported success`, cause: summary });
+    return summary;
+  }
+
+  ownKeys(): readonly string[] {
+    return this.#keyring.encoded();
+  }
+
   setTags(tags: Readonly<Record<string, string>>): void {
     checkTags(tags);
     this.#feed({ kind: "tags", tags });
@@ -248,6 +296,7 @@ class GossipPool implements Pool {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const check of [...this.#waiters]) check();
+    for (const token of [...this.#questions.keys()]) this.#settle(token);
     await this.#driver.close();
   }
 
@@ -266,13 +315,28 @@ class GossipPool implements Pool {
 
   #turn(): void {
     for (const event of this.#machine?.takeEvents() ?? []) {
-      if (event.kind !== "log") this.#options.onEvent(event);
+      if (event.kind === "answer") this.#answered(event.token, event);
+      else if (event.kind === "answered") this.#settle(event.token);
+      else if (event.kind !== "log") this.#options.onEvent(event);
       else {
         const logger = event.message.startsWith("memberlist:") ? this.#swimLogger : this.#serfLogger;
         logger.log(event.level, event.message, event.fields);
       }
     }
     for (const check of [...this.#waiters]) check();
+  }
+
+  #answered(token: number, { from, payload }: PoolAnswer): void {
+    const question = this.#questions.get(token);
+    if (question === undefined) return;
+    question.answers.push({ from, payload });
+    if (question.answers.length >= question.expected) this.#settle(token);
+  }
+
+  #settle(token: number): void {
+    const question = this.#questions.get(token);
+    this.#questions.delete(token);
+    question?.resolve(question.answers);
   }
 
   /** Resolves when `holds`, looked at after each turn, or when the time is up, or when the pool stops. */

@@ -13,49 +13,30 @@
  * delivered at most once.
  */
 import { Malformed } from "../codec/msgpack.ts";
-import type { Address } from "../ports/net.ts";
-import { between, below, type Random } from "../ports/random.ts";
+import type { Random } from "../ports/random.ts";
 import type { LogLevel } from "../ports/telemetry.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { SwimConfig } from "../swim/config.ts";
 import type { SwimDelegate } from "../swim/delegate.ts";
 import { GossipQueue } from "../swim/gossip-queue.ts";
 import { ipText } from "../swim/ip.ts";
+import { Keyring } from "../swim/keyring.ts";
 import type { MemberState } from "../swim/members.ts";
 import type { MemberClaim, Ping, PushPull } from "../swim/messages.ts";
-import { type GossipMachine, type OutgoingPacket, type StreamRequest, type SwimInput, SwimMachine } from "../swim/swim.ts";
+import { type GossipMachine, type OutgoingPacket, type StreamRequest, SwimMachine } from "../swim/swim.ts";
 import { type Bytes, emptyBytes } from "../types/bytes.ts";
 import { unreachable } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
+import { Caretaker } from "./caretaker.ts";
 import type { SerfConfig } from "./config.ts";
 import { CoordinateClient } from "./coordinates.ts";
 import { EventRing } from "./events.ts";
+import type { SerfEvent, SerfInput } from "./inputs.ts";
 import { LamportClock } from "./lamport.ts";
-import { type MemberEventKind, memberOf, SerfMembers } from "./members.ts";
+import { type MemberEventKind, memberOf, type SerfMember, SerfMembers } from "./members.ts";
 import type { JoinIntent, LeaveIntent, SerfMessage, SerfState, UserEvent } from "./messages.ts";
+import { Queries } from "./queries.ts";
 import { decodeCoordinate, decodeSerf, decodeState, encodeCoordinate, encodeSerf, encodeState, encodeTags } from "./wire.ts";
-
-export type SerfInput =
-  | SwimInput
-  /** Tells everyone; its encoded size was checked. */
-  | { readonly kind: "userEvent"; readonly name: string; readonly payload: Bytes; readonly coalesce: boolean }
-  /** After others were joined: makes sure nobody takes an older goodbye of ours for news. */
-  | { readonly kind: "joinIntent" }
-  /** The first half of leaving. */
-  | { readonly kind: "leaveIntent" }
-  /** Says in a failed member's name that it left. */
-  | { readonly kind: "forceLeave"; readonly node: string; readonly prune: boolean }
-  | { readonly kind: "tags"; readonly tags: Readonly<Record<string, string>> };
-
-export type SerfEvent =
-  | { readonly kind: MemberEventKind; readonly member: Member }
-  | { readonly kind: "user"; readonly name: string; readonly payload: Bytes; readonly time: number; readonly coalesce: boolean }
-  | {
-      readonly kind: "log";
-      readonly level: LogLevel;
-      readonly message: string;
-      readonly fields?: Readonly<Record<string, unknown>>;
-    };
 
 /** Events between two turns of the driver. */
 const eventsMax = 65_536;
@@ -64,13 +45,14 @@ const queueEntriesMin = 4096;
 export class SerfMachine implements GossipMachine {
   readonly #config: SerfConfig;
   readonly #ownPort: number;
-  readonly #random: Random;
   readonly #swim: SwimMachine;
   readonly #members = new SerfMembers();
   readonly #clock = new LamportClock();
   readonly #eventClock = new LamportClock();
   readonly #queryClock = new LamportClock();
   readonly #eventRing = new EventRing();
+  readonly #queries: Queries;
+  readonly #caretaker: Caretaker;
   readonly #coordinates: CoordinateClient;
   readonly #intentQueue: GossipQueue;
   readonly #queryQueue: GossipQueue;
@@ -78,16 +60,18 @@ export class SerfMachine implements GossipMachine {
   #meta: Bytes;
   #events: SerfEvent[] = [];
   #now: Millis = 0;
-  #reapAt: Millis = Number.POSITIVE_INFINITY;
-  #reconnectAt: Millis = Number.POSITIVE_INFINITY;
-  #pruneAt: Millis = Number.POSITIVE_INFINITY;
   #leaving = false;
   #leaveIntentSent = false;
 
-  constructor(parts: { readonly swim: SwimConfig; readonly serf: SerfConfig; readonly random: Random }) {
+  /** `keyring` is shared with whoever seals packets: changed keys count at once. */
+  constructor(parts: {
+    readonly swim: SwimConfig;
+    readonly serf: SerfConfig;
+    readonly random: Random;
+    readonly keyring?: Keyring;
+  }) {
     this.#config = parts.serf;
     this.#ownPort = parts.swim.port;
-    this.#random = parts.random.fork("serf");
     this.#coordinates = new CoordinateClient(parts.random.fork("coordinates"));
     this.#meta = encodeTags(parts.serf.tags);
     const queue = () =>
@@ -100,6 +84,28 @@ export class SerfMachine implements GossipMachine {
     this.#queryQueue = queue();
     this.#eventQueue = queue();
     this.#swim = new SwimMachine({ config: parts.swim, random: parts.random.fork("swim"), delegate: this.#delegate() });
+    const { config, random, members } = { config: parts.serf, random: parts.random.fork("serf"), members: this.#members };
+    this.#queries = new Queries({
+      config,
+      address: parts.swim.address,
+      port: parts.swim.port,
+      random,
+      members,
+      keyring: parts.keyring ?? new Keyring(),
+      clock: this.#queryClock,
+      addressOf: (node) => this.#swim.member(node)?.address,
+      broadcast: (content) => this.#queryQueue.add({ content }),
+      send: (to, content) => this.#swim.sendUser(to, content),
+      tell: (event) => this.#push(event),
+    });
+    this.#caretaker = new Caretaker({
+      config,
+      random,
+      members,
+      reconnect: (to) => this.#swim.requestPushPull(to, true),
+      forgotten: (member) => this.#forgotten(member),
+      log: (level, message) => this.#log(level, message),
+    });
   }
 
   get members(): SerfMembers {
@@ -129,20 +135,20 @@ export class SerfMachine implements GossipMachine {
   }
 
   get wakeAt(): Millis {
-    return Math.min(this.#swim.wakeAt, this.#reapAt, this.#reconnectAt, this.#pruneAt);
+    return Math.min(this.#swim.wakeAt, this.#caretaker.wakeAt, this.#queries.wakeAt);
   }
 
   step(now: Millis, input: SerfInput): void {
     this.#now = now;
     switch (input.kind) {
       case "start":
-        this.#reapAt = now + this.#config.reapInterval;
-        this.#reconnectAt = now + this.#config.reconnectInterval;
+        this.#caretaker.start(now);
         this.#swim.step(now, input);
         break;
       case "wake":
         this.#swim.step(now, input);
-        this.#wake(now);
+        this.#queries.wake(now);
+        this.#caretaker.wake(now);
         break;
       case "userEvent":
         this.#fire(input.name, input.payload, input.coalesce);
@@ -160,6 +166,9 @@ export class SerfMachine implements GossipMachine {
       case "tags":
         this.#meta = encodeTags(input.tags);
         this.#swim.step(now, { kind: "update" });
+        break;
+      case "query":
+        this.#queries.ask(now, input.token, input.name, input.payload, input.timeout);
         break;
       default:
         this.#swim.step(now, input);
@@ -190,18 +199,6 @@ export class SerfMachine implements GossipMachine {
 
   isMeant(ping: Ping): boolean {
     return this.#swim.isMeant(ping);
-  }
-
-  #wake(now: Millis): void {
-    if (now >= this.#reapAt) {
-      this.#reapAt = now + this.#config.reapInterval;
-      this.#reap(now);
-    }
-    if (now >= this.#pruneAt) this.#prune(now);
-    if (now >= this.#reconnectAt) {
-      this.#reconnectAt = now + this.#config.reconnectInterval;
-      this.#reconnect();
-    }
   }
 
   #delegate(): SwimDelegate {
@@ -280,8 +277,13 @@ export class SerfMachine implements GossipMachine {
         if (this.#userEvent(message)) this.#eventQueue.add({ content: payload });
         return;
       case "query":
+        this.#queries.receive(message, payload);
+        return;
       case "queryResponse":
+        this.#queries.answered(message);
+        return;
       case "relay":
+        this.#queries.relay(message);
         return;
       default:
         unreachable(message);
@@ -310,7 +312,7 @@ export class SerfMachine implements GossipMachine {
       this.#log("info", `serf: EventMemberLeave (forced): ${member.name} ${member.address}`);
       this.#tell("leave", member.name);
     }
-    if (intent.prune && member !== undefined) this.#prune(this.#now);
+    if (intent.prune && member !== undefined) this.#caretaker.prune(this.#now);
     return outcome.rebroadcast;
   }
 
@@ -420,47 +422,10 @@ export class SerfMachine implements GossipMachine {
     }
   }
 
-  #reap(now: Millis): void {
-    const { reconnectTimeout, tombstoneTimeout, recentIntentTimeout } = this.#config;
-    this.#members.dropIntents(now - recentIntentTimeout);
-    for (const member of [...this.#members.values()]) {
-      const timeout =
-        member.status === "failed" ? reconnectTimeout : member.status === "left" ? tombstoneTimeout : Number.POSITIVE_INFINITY;
-      if (now - member.goneAt > timeout) this.#erase(member.name);
-    }
-  }
-
-  #prune(now: Millis): void {
-    this.#pruneAt = Number.POSITIVE_INFINITY;
-    for (const member of [...this.#members.values()]) {
-      if (member.pruneAt <= now) this.#erase(member.name);
-      else this.#pruneAt = Math.min(this.#pruneAt, member.pruneAt);
-    }
-  }
-
-  #erase(name: string): void {
-    const member = this.#members.get(name);
-    if (member === undefined) return;
-    this.#members.forget(name);
-    this.#coordinates.forget(name);
-    this.#log("info", `serf: EventMemberReap: ${name}`);
+  #forgotten(member: SerfMember): void {
+    this.#coordinates.forget(member.name);
+    this.#log("info", `serf: EventMemberReap: ${member.name}`);
     this.#push({ kind: "reap", member: snapshotOf(member) });
-  }
-
-  /** One failed member, now and then: it may only have been cut off. */
-  #reconnect(): void {
-    const failed: Member[] = [];
-    for (const member of this.#members.values()) if (member.status === "failed") failed.push(member);
-    if (failed.length === 0) return;
-    const alive = Math.max(1, this.#members.size - failed.length - this.#members.count("left"));
-    if (between(this.#random, 0, 1) > failed.length / alive) {
-      this.#log("debug", "serf: forgoing reconnect for random throttling");
-      return;
-    }
-    const member = failed[below(this.#random, failed.length)] as Member;
-    const to: Address = { host: member.address, port: member.port };
-    this.#log("info", `serf: attempting reconnect to ${member.name} ${to.host}:${to.port}`);
-    this.#swim.requestPushPull(to, true);
   }
 
   #tell(kind: MemberEventKind, name: string): void {

@@ -5,6 +5,7 @@ import { decode, decodeFirst, type Encodable, encode, Float, Malformed, shortTex
 import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
 import { unreachable } from "../types/errors.ts";
 import { isValid } from "./coordinates.ts";
+import type { Member } from "../plugin/agent-api.ts";
 import { lamportMax } from "./lamport.ts";
 import type { EventSlot, Query, QueryFilter, SerfMessage, SerfState } from "./messages.ts";
 
@@ -166,6 +167,26 @@ export function decodeCoordinate(payload: Bytes): Coordinate | undefined {
     if (error instanceof Malformed) return undefined;
     throw error;
   }
+}
+
+const statusNumbers: Readonly<Record<Member["status"], number>> = { none: 0, alive: 1, leaving: 2, left: 3, failed: 4 };
+
+/** Whom we know under a disputed name: nil when nobody. `address` is the member's own bytes. */
+export function encodeConflict(member: Member | undefined, address: Bytes | undefined): Bytes {
+  if (member === undefined) return concat([Uint8Array.of(serfType.conflictResponse), encode(null)]);
+  return typed(serfType.conflictResponse, {
+    Addr: address ?? null,
+    DelegateCur: member.delegateCur,
+    DelegateMax: member.delegateMax,
+    DelegateMin: member.delegateMin,
+    Name: member.name,
+    Port: member.port,
+    ProtocolCur: member.protocolCur,
+    ProtocolMax: member.protocolMax,
+    ProtocolMin: member.protocolMin,
+    Status: statusNumbers[member.status],
+    Tags: member.tags,
+  });
 }
 
 export function typed(type: number, body: Encodable): Bytes {
