@@ -45,11 +45,13 @@ export class CatalogReads {
     const key = `dns:service\n${target.service}\n${target.tag}\n${target.through ?? ""}\n${onlyPassing}`;
     const shared = this.#parts.agent.store.sharedNow<ServiceView>(key, consistency);
     if (shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale) return shared.rendered;
-    return then(this.read(query, target.datacenter, settings), (instances) => {
-      const view = make(instances);
-      if (view.instances.length > 0) this.#share(key, query, consistency, make);
-      return view;
-    });
+    const now = this.#parts.agent.store.readNow(query, consistency);
+    // An agent that must ask a server has nothing to share: what it kept would not be known to be fresh.
+    if (now === undefined || this.#tooStale(now.meta.lastContact, settings))
+      return this.#readLater(query, "", consistency, settings).then(make);
+    const view = make(now.answer);
+    if (view.instances.length > 0) this.#share(key, query, consistency, make);
+    return view;
   }
 
   #share(
@@ -69,14 +71,13 @@ export class CatalogReads {
       .finally(() => this.#filling.delete(key));
   }
 
+  /** Rejects with `no-datacenter`, `no-leader`; or throws them, when it need not wait. */
   read<Kind extends QueryKind>(query: QueryOf<Kind>, datacenter: string, settings: Settings): Eventually<Answers[Kind]> {
-    const { store } = this.#parts.agent;
     const consistency = consistencyOf(settings);
-    if (isOwn(datacenter, settings)) {
-      const now = store.readNow(query, consistency);
-      if (now !== undefined && !this.#tooStale(now.meta.lastContact, settings)) return now.answer;
-    }
-    return this.#readLater(query, datacenter, consistency, settings);
+    if (!isOwn(datacenter, settings)) return this.#readLater(query, datacenter, consistency, settings);
+    const now = this.#parts.agent.store.readNow(query, consistency);
+    if (now !== undefined && !this.#tooStale(now.meta.lastContact, settings)) return now.answer;
+    return this.#readLater(query, "", consistency, settings);
   }
 
   async #readLater<Kind extends QueryKind>(
