@@ -20,8 +20,9 @@ export class Progress {
   /** The next entry to send. */
   next: LogIndex;
   state: "probe" | "replicate" | "snapshot" = "probe";
-  /** Probe only: a message is out, wait. */
+  /** Probe only: a message is out, wait for its answer, or for one to a later round of heartbeats. */
   waiting = false;
+  waitingSince = 0;
   /** The commit index last told. */
   commitSent: LogIndex = 0;
   /** Monotonic time of the last message from it. */

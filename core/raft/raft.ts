@@ -110,6 +110,7 @@ export class RaftMachine implements Machine<RaftInput> {
     raft.now = now;
     switch (input.kind) {
       case "wake":
+        if (now >= this.wakeAt) this.#onTime();
         break;
       case "message":
         this.#onMessage(input.message);
@@ -154,7 +155,6 @@ export class RaftMachine implements Machine<RaftInput> {
       default:
         unreachable(input);
     }
-    if (now >= this.wakeAt) this.#onTime();
   }
 
   get wakeAt(): Millis {
@@ -317,7 +317,6 @@ export class RaftMachine implements Machine<RaftInput> {
     raft.membership.appended([entry]);
   }
 
-  /** Also runs after an input that came late: what was due before it is due now. */
   #onTime(): void {
     const raft = this.#raft;
     if (raft.leadership === undefined) {

@@ -124,6 +124,7 @@ function sendAppend(raft: RaftState, to: NodeId, progress: Progress): void {
   progress.commitSent = log.committed;
   if (progress.state === "probe") {
     progress.waiting = true;
+    progress.waitingSince = raft.leadership?.round ?? 0;
   } else if (entries.length > 0) {
     let bytes = 0;
     for (const entry of entries) bytes += entry.data.length;
@@ -280,7 +281,8 @@ export function onHeartbeatReply(raft: RaftState, reply: HeartbeatReply): void {
   const progress = raft.leadership?.progress.get(reply.from);
   if (progress === undefined) return;
   roundAnswered(raft, progress, reply.round);
-  progress.waiting = false;
+  // What was sent before this round is lost, or its answer is.
+  if (reply.round > progress.waitingSince) progress.waiting = false;
   if (progress.state === "replicate" && progress.match < raft.log.last && mustWait(raft, progress))
     sendCheck(raft, reply.from, progress);
 }

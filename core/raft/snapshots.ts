@@ -110,4 +110,5 @@ export function onSnapshotSent(raft: RaftState, input: Extract<RaftInput, { kind
   else progress.becomeProbe(progress.match + 1);
   // Not at once: the next answer to a heartbeat shows that it is there.
   progress.waiting = true;
+  progress.waitingSince = raft.leadership?.round ?? 0;
 }

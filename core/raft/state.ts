@@ -209,8 +209,7 @@ export class RaftState {
     for (const server of this.membership.servers) {
       if (server.id === this.id) continue;
       wanted.add(server.id);
-      if (!leadership.progress.has(server.id))
-        leadership.progress.set(server.id, new Progress(Math.max(this.log.last, 1), this.now));
+      if (!leadership.progress.has(server.id)) leadership.progress.set(server.id, new Progress(this.log.last + 1, this.now));
     }
     for (const id of leadership.progress.keys()) if (!wanted.has(id)) leadership.progress.delete(id);
   }

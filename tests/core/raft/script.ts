@@ -1,0 +1,378 @@
+/**
+ * The interpreter of tests/cases/raft: a group in which nothing happens unless told. Messages wait to be delivered,
+ * slow disks wait to be synced, time stands still. Timing: heartbeat and election 100 ms, lease 50 ms; nothing is drawn.
+ *
+ *   servers a b c [learners=d,e]   a fresh group; a line `limits key=value` before it sets limits
+ *   servers - a                    a server without a configuration
+ *   expire a                       time goes on to when a's next deadline falls, and only a notices
+ *   pass 20                        time goes on; all notice what falls due
+ *   deliver [b] [a>b] [kind]       what is on the way, or the part of it that matches; answers wait for the next deliver
+ *   drop [b] [a>b] [kind]          the same, lost
+ *   settle                         delivers until nothing is on the way; prints no messages and writes
+ *   run 20                         time goes on and messages arrive at once; prints none of them
+ *   slow a | fast a | sync a       whether writes wait for `sync`
+ *   propose a x y | read a | transfer a [b] | gone a b | unreachable a b
+ *   change a add=d | voter=d | demote=d | remove=d
+ *   snapshot a | install a b       a saves one; the newest of a arrives at b
+ *   crash a | start a              what was not synced is lost
+ *   log a | state [a]
+ */
+import type { HardState, LogEntry } from "../../../core/ports/storage.ts";
+import { decodeConfiguration } from "../../../core/raft/membership.ts";
+import {
+  entryCommand,
+  entryConfiguration,
+  type MembershipChange,
+  type RaftEvent,
+  type RaftInput,
+  type RaftMessage,
+  type SnapshotPoint,
+} from "../../../core/raft/messages.ts";
+import { RaftMachine } from "../../../core/raft/raft.ts";
+import type { TakenWrite } from "../../../core/raft/disk.ts";
+import { text, utf8 } from "../../../core/types/bytes.ts";
+import { trapAmbient } from "../../support/harness.ts";
+import type { Command } from "../../support/script.ts";
+import { constantRandom } from "../../support/virtual-clock.ts";
+
+const timing = { heartbeat: 100, election: 100, lease: 50 };
+
+interface Server {
+  readonly id: string;
+  readonly bootstrap: { servers: readonly { id: string; address: string; voter: boolean }[] } | undefined;
+  hardState: HardState;
+  entries: LogEntry[];
+  snapshot: SnapshotPoint | undefined;
+  machine: RaftMachine | undefined;
+  slow: boolean;
+  writing: TakenWrite | undefined;
+}
+
+export class RaftScript {
+  readonly #servers = new Map<string, Server>();
+  #limits: Record<string, number> = {};
+  #now = 0;
+  #network: RaftMessage[] = [];
+  #out: string[] = [];
+  #ids = 0;
+
+  run(command: Command): readonly string[] {
+    this.#out = [];
+    this.#command(command);
+    return this.#out;
+  }
+
+  #command({ name, arguments: words, options }: Command): void {
+    const [first = "", second] = words;
+    switch (name) {
+      case "limits":
+        this.#limits = Object.fromEntries(Object.entries(options).map(([key, value]) => [key, Number(value)]));
+        return;
+      case "servers":
+        this.#create(words, options["learners"]?.split(",") ?? []);
+        return;
+      case "expire": {
+        const { machine } = this.#server(first);
+        this.#now = Math.max(this.#now, machine?.wakeAt ?? 0);
+        return this.#feed(first, { kind: "wake" });
+      }
+      case "pass":
+        return this.#pass(Number(first));
+      case "run":
+        for (let left = Number(first); left > 0; left -= 5) {
+          this.#pass(Math.min(left, 5));
+          this.#settle();
+        }
+        return;
+      case "deliver":
+        return this.#deliver(words, true);
+      case "drop":
+        return this.#deliver(words, false);
+      case "settle":
+        return this.#settle();
+      case "slow":
+      case "fast":
+        this.#server(first).slow = name === "slow";
+        return;
+      case "sync":
+        return this.#sync(this.#server(first));
+      case "propose":
+        return this.#feed(first, {
+          kind: "propose",
+          id: ++this.#ids,
+          entries: words.slice(1).map((data) => ({ type: entryCommand, data: utf8(data) })),
+        });
+      case "read":
+        return this.#feed(first, { kind: "read", id: ++this.#ids });
+      case "transfer":
+        return this.#feed(first, { kind: "transfer", to: second });
+      case "gone":
+        return this.#feed(first, { kind: "peerGone", peer: second ?? "" });
+      case "unreachable":
+        return this.#feed(first, { kind: "unreachable", peer: second ?? "" });
+      case "change":
+        return this.#feed(first, { kind: "change", id: ++this.#ids, change: changeOf(options) });
+      case "snapshot": {
+        const server = this.#server(first);
+        server.snapshot = server.machine?.snapshotPoint();
+        return this.#feed(first, { kind: "snapshotTaken", index: server.snapshot?.index ?? 0 });
+      }
+      case "install":
+        return this.#install(this.#server(first), this.#server(second ?? ""));
+      case "crash":
+        Object.assign(this.#server(first), { machine: undefined, writing: undefined });
+        return;
+      case "start":
+        return this.#start(this.#server(first));
+      case "log":
+        this.#out.push(this.#log(this.#server(first)));
+        return;
+      case "state":
+        for (const server of first === "" ? this.#servers.values() : [this.#server(first)]) this.#out.push(this.#state(server));
+        return;
+      default:
+        throw new Error(`no command ${name}`);
+    }
+  }
+
+  #create(ids: readonly string[], learners: readonly string[]): void {
+    const configured = ids[0] !== "-";
+    if (configured) {
+      this.#servers.clear();
+      this.#network = [];
+    }
+    const servers = [...ids.map((id) => ({ id, voter: true })), ...learners.map((id) => ({ id, voter: false }))].filter(
+      ({ id }) => id !== "-",
+    );
+    const bootstrap = configured
+      ? { servers: servers.map(({ id, voter }) => ({ id, address: `${id}:8300`, voter })) }
+      : undefined;
+    for (const { id } of servers) {
+      const server: Server = {
+        id,
+        bootstrap,
+        hardState: { term: 0, votedFor: undefined },
+        entries: [],
+        snapshot: undefined,
+        machine: undefined,
+        slow: false,
+        writing: undefined,
+      };
+      this.#servers.set(id, server);
+      this.#quietly(() => this.#start(server));
+    }
+  }
+
+  #start(server: Server): void {
+    server.machine = new RaftMachine({
+      id: server.id,
+      random: constantRandom(),
+      timing,
+      limits: this.#limits,
+      restored: { hardState: server.hardState, entries: server.entries, snapshot: server.snapshot },
+      ...(server.bootstrap === undefined ? {} : { bootstrap: server.bootstrap }),
+      now: this.#now,
+    });
+    this.#turn(server);
+  }
+
+  #feed(id: string, input: RaftInput): void {
+    const server = this.#server(id);
+    const { machine } = server;
+    if (machine === undefined) return;
+    trapAmbient(() => {
+      machine.step(this.#now, input);
+      machine.validate();
+    });
+    this.#turn(server);
+  }
+
+  #turn(server: Server): void {
+    const { machine, id } = server;
+    if (machine === undefined) return;
+    const messages = machine.takeMessages();
+    for (const event of machine.takeEvents()) this.#out.push(`${id} ${describeEvent(event)}`);
+    for (const message of messages) {
+      this.#network.push(message);
+      this.#out.push(describe(message));
+    }
+    if (server.writing === undefined) {
+      server.writing = machine.takeWrite(this.#now);
+      if (server.writing !== undefined) {
+        if (server.slow) this.#out.push(`${id} writes ${describeWrite(server.writing)}`);
+        else this.#sync(server);
+      }
+    }
+    for (let entries = machine.takeCommitted(1e6); entries.length > 0; entries = machine.takeCommitted(1e6)) {
+      this.#out.push(`${id} applies ${entries.map(describeEntry).join(" ")}`);
+      this.#feed(id, { kind: "applied", index: (entries[entries.length - 1] as LogEntry).index });
+    }
+  }
+
+  #sync(server: Server): void {
+    const { writing } = server;
+    if (writing === undefined) return;
+    const { write, compactTo, ticket } = writing;
+    const { truncateFrom } = write;
+    server.writing = undefined;
+    if (truncateFrom !== undefined) server.entries = server.entries.filter(({ index }) => index < truncateFrom);
+    server.entries.push(...write.entries);
+    if (write.hardState !== undefined) server.hardState = write.hardState;
+    if (compactTo !== undefined) server.entries = server.entries.filter(({ index }) => index > compactTo);
+    this.#feed(server.id, { kind: "written", ticket });
+  }
+
+  #pass(duration: number): void {
+    const end = this.#now + duration;
+    for (;;) {
+      const due = [...this.#servers.values()].filter(({ machine }) => machine !== undefined && machine.wakeAt <= end);
+      const next = due.sort((left, right) => (left.machine?.wakeAt ?? 0) - (right.machine?.wakeAt ?? 0))[0];
+      if (next?.machine === undefined) break;
+      this.#now = Math.max(this.#now, next.machine.wakeAt);
+      this.#feed(next.id, { kind: "wake" });
+    }
+    this.#now = end;
+  }
+
+  #deliver(words: readonly string[], arrive: boolean): void {
+    const matches = (message: RaftMessage): boolean =>
+      words.every(
+        (word) =>
+          word === message.to || word === message.kind || word === `${message.from}>${message.to}` || word === `${message.from}>`,
+      );
+    const chosen = this.#network.filter(matches);
+    this.#network = this.#network.filter((message) => !matches(message));
+    if (arrive)
+      for (const message of chosen) if (this.#servers.has(message.to)) this.#feed(message.to, { kind: "message", message });
+  }
+
+  /** Until nothing is on the way. */
+  #settle(): void {
+    for (let rounds = 0; rounds < 1000 && this.#network.length > 0; rounds++) this.#deliver([], true);
+    this.#out = this.#out.filter((line) => !line.includes("→") && !line.includes(" writes "));
+  }
+
+  #install(from: Server, to: Server): void {
+    const point = from.snapshot;
+    const leader = from.machine;
+    if (point === undefined || leader === undefined) throw new Error("nothing to install");
+    const { id: target } = to;
+    this.#feed(target, {
+      kind: "message",
+      message: {
+        kind: "snapshotChunk",
+        from: from.id,
+        to: target,
+        term: leader.term,
+        point,
+        attempt: 1,
+        offset: 0,
+        data: utf8(""),
+        last: true,
+      },
+    });
+    to.snapshot = point;
+    this.#feed(target, { kind: "snapshotInstalled", from: from.id, term: leader.term, point });
+    this.#feed(from.id, { kind: "snapshotSent", to: target, ok: true, index: point.index });
+  }
+
+  #log(server: Server): string {
+    const { machine } = server;
+    if (machine === undefined) return `${server.id} is down; on disk: ${server.entries.map(describeEntry).join(" ")}`;
+    const entries: string[] = [];
+    for (let index = machine.firstIndex; index <= machine.lastIndex; index++)
+      entries.push(describeEntry(machine.entryAt(index) as LogEntry));
+    return `${server.id} ${entries.join(" ")} (committed ${machine.commitIndex}, durable ${machine.durableIndex})`;
+  }
+
+  #state({ id, machine }: Server): string {
+    if (machine === undefined) return `${id} down`;
+    const voted = machine.votedFor === undefined ? "" : ` voted=${machine.votedFor}`;
+    return `${id} ${machine.role} term=${machine.term} leader=${machine.leader ?? "-"}${voted} lease=${machine.leaseValid(this.#now)}`;
+  }
+
+  #server(id: string): Server {
+    const server = this.#servers.get(id);
+    if (server === undefined) throw new Error(`no server ${id}`);
+    return server;
+  }
+
+  #quietly(act: () => void): void {
+    const out = this.#out;
+    this.#out = [];
+    act();
+    this.#out = out;
+  }
+}
+
+function changeOf(options: Readonly<Record<string, string>>): MembershipChange {
+  for (const [kind, id] of Object.entries(options)) {
+    if (kind === "add" || kind === "voter")
+      return { kind: "add", server: { id, address: `${id}:8300`, voter: kind === "voter" } };
+    if (kind === "demote" || kind === "remove") return { kind, id };
+  }
+  throw new Error("change needs add=, voter=, demote= or remove=");
+}
+
+function describeEntry(entry: LogEntry): string {
+  const at = `${entry.index}/${entry.term}`;
+  if (entry.type === entryCommand) return `${at}:${text(entry.data)}`;
+  if (entry.type !== entryConfiguration) return `${at}:-`;
+  return `${at}:{${decodeConfiguration(entry.data)
+    ?.servers.map(({ id, voter }) => (voter ? id : `(${id})`))
+    .join(" ")}}`;
+}
+
+function describeWrite({ write, compactTo }: TakenWrite): string {
+  const parts: string[] = [];
+  if (write.hardState !== undefined) parts.push(`term=${write.hardState.term} vote=${write.hardState.votedFor ?? "-"}`);
+  if (write.truncateFrom !== undefined) parts.push(`without ${write.truncateFrom} and after`);
+  parts.push(...write.entries.map(describeEntry));
+  if (compactTo !== undefined) parts.push(`then drops up to ${compactTo}`);
+  return parts.join(" ");
+}
+
+function describe(message: RaftMessage): string {
+  const head = `${message.from} → ${message.to} ${message.kind} term=${message.term}`;
+  switch (message.kind) {
+    case "preVote":
+    case "vote":
+      return `${head} last=${message.lastIndex}/${message.lastTerm}${message.kind === "vote" && message.transfer ? " transfer" : ""}`;
+    case "preVoteReply":
+    case "voteReply":
+      return `${head} ${message.granted ? "granted" : "refused"}`;
+    case "append":
+      return `${head} after ${message.previousIndex}/${message.previousTerm} commit=${message.commit} [${message.entries.map(describeEntry).join(" ")}]`;
+    case "appendReply":
+      return message.accepted
+        ? `${head} accepted ${message.index}`
+        : `${head} refused ${message.index} hint=${message.hintIndex}/${message.hintTerm}`;
+    case "heartbeat":
+      return `${head} round=${message.round} commit=${message.commit}`;
+    case "heartbeatReply":
+      return `${head} round=${message.round}`;
+    default:
+      return head;
+  }
+}
+
+function describeEvent(event: RaftEvent): string {
+  switch (event.kind) {
+    case "role":
+      return `is ${event.role} in term ${event.term}${event.leader === undefined || event.role === "leader" ? "" : `, follows ${event.leader}`}`;
+    case "accepted":
+      return `accepts ${event.count} at ${event.index}`;
+    case "dropped":
+      return `drops: ${event.reason}`;
+    case "readReady":
+      return `may read at ${event.index}`;
+    case "readDropped":
+      return "may not read";
+    case "sendSnapshot":
+      return `must send a snapshot to ${event.to}`;
+    case "snapshotDue":
+      return `is due a snapshot at ${event.index}`;
+    case "configuration":
+      return `has {${event.configuration.servers.map(({ id, voter }) => (voter ? id : `(${id})`)).join(" ")}} from ${event.index}`;
+  }
+}
