@@ -11,7 +11,7 @@ import { aliasOutcome, type AliasTarget, type AliasView } from "./check-alias.ts
 import { keepFront } from "./check-output.ts";
 import { intervalMin, outputLimit, planCheck } from "./check-plan.ts";
 import { runHttp, type RunPorts, runScript, runTcp } from "./check-runs.ts";
-import { type CheckInput, type CheckOutcome, type CheckRun, ChecksMachine } from "./checks.ts";
+import { type CheckInput, type CheckOutcome, type CheckResult, type CheckRun, ChecksMachine } from "./checks.ts";
 import type { LocalState } from "./local-state.ts";
 
 export interface CheckRunnerOptions extends RunPorts {
@@ -114,10 +114,9 @@ export class CheckRunner {
   /** False when there was nothing to do. */
   #carryOut(): boolean {
     const results = this.#machine.takeResults();
-    for (const { id, status, output } of results) {
-      if (status === "critical") this.#options.logger.log("warn", "Check is now critical", { check: id });
-      else this.#options.logger.log("debug", "Check status updated", { check: id, status });
-      this.#options.onResult(id, status, output);
+    for (const result of results) {
+      this.#say(result);
+      this.#options.onResult(result.id, result.status, result.output);
     }
     const reaps = this.#machine.takeReaps();
     for (const { serviceId, checkId } of reaps) this.#options.onReap(serviceId, checkId);
@@ -125,6 +124,13 @@ export class CheckRunner {
     const runs = this.#machine.takeRuns();
     for (const run of runs) this.#start(run);
     return results.length > 0 || reaps.length > 0 || runs.length > 0;
+  }
+
+  #say({ id, status, cause }: CheckResult): void {
+    const { logger } = this.#options;
+    if (cause === "missed") logger.log("warn", "Check missed TTL, is now critical", { check: id });
+    else if (cause === "run" && status === "critical") logger.log("warn", "Check is now critical", { check: id });
+    else logger.log("debug", "Check status updated", { check: id, status });
   }
 
   #arm(): void {

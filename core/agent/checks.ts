@@ -52,6 +52,8 @@ export interface CheckResult {
   readonly id: string;
   readonly status: CheckStatus;
   readonly output: string;
+  /** "missed": nobody updated a TTL check in time. */
+  readonly cause: "run" | "update" | "missed";
 }
 
 export interface CheckReap {
@@ -219,7 +221,8 @@ export class ChecksMachine implements Machine<CheckInput> {
   #wake(now: Millis): void {
     for (let entry = this.#due.peek(); entry !== undefined && entry.at <= now; entry = this.#due.peek()) {
       this.#due.remove(entry);
-      if (entry.plan.kind === "ttl") this.#report(now, entry, "critical", expiredOutput(entry.lastOutput));
+      if (entry.plan.kind === "ttl")
+        this.#report(now, entry, "missed", { status: "critical", output: expiredOutput(entry.lastOutput) });
       else this.#queue(entry);
     }
     if (this.#reapAt <= now) this.#reap(now);
@@ -242,7 +245,7 @@ export class ChecksMachine implements Machine<CheckInput> {
     assert(plan.kind !== "ttl", "a TTL check does not run");
     this.#schedule(entry, now + (plan.kind === "alias" ? aliasInterval : plan.interval));
     if (plan.kind === "alias" || outcome.certain || this.#passesThreshold(entry, plan, outcome.status)) {
-      this.#report(now, entry, outcome.status, outcome.output);
+      this.#report(now, entry, "run", outcome);
     }
   }
 
@@ -265,12 +268,17 @@ export class ChecksMachine implements Machine<CheckInput> {
     if (entry === undefined || entry.plan.kind !== "ttl") return;
     entry.lastOutput = output;
     this.#schedule(entry, now + entry.plan.ttl);
-    this.#report(now, entry, status, output);
+    this.#report(now, entry, "update", { status, output });
   }
 
-  #report(now: Millis, entry: Entry, status: CheckStatus, output: string): void {
+  #report(
+    now: Millis,
+    entry: Entry,
+    cause: CheckResult["cause"],
+    { status, output }: Pick<CheckResult, "status" | "output">,
+  ): void {
     entry.criticalSince = status === "critical" ? (entry.criticalSince ?? now) : undefined;
-    this.#results.push({ id: entry.plan.id, status, output });
+    this.#results.push({ id: entry.plan.id, status, output, cause });
   }
 
   #reap(now: Millis): void {
