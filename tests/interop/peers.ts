@@ -2,11 +2,12 @@
  * Real Serf and Consul agents on loopback, from the folder $PEERS or ~/.peers. Without them the tests here are skipped
  * with a reason; on CI their absence is a failure.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 export interface Peer {
   /** Everything printed so far. */
@@ -44,9 +45,10 @@ export function startPeer(path: string, args: readonly string[]): Peer {
   };
 }
 
-/** What a command of the peer prints. */
-export function runPeer(path: string, args: readonly string[]): string {
-  return execFileSync(path, args, { encoding: "utf8", timeout: 15_000, stdio: ["ignore", "pipe", "ignore"] });
+/** What a command of the peer prints. Asynchronous, because the command may wait for an answer of ours. */
+export async function runPeer(path: string, args: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(path, [...args], { encoding: "utf8", timeout: 15_000 });
+  return stdout;
 }
 
 /** A port nothing listens on now. */
@@ -60,9 +62,14 @@ export async function freePort(host: string): Promise<number> {
 }
 
 /** Looks until `holds`, for real agents keep real time; fails with `what` and what `tell` says. */
-export async function eventually(what: string, holds: () => boolean, tell: () => string, seconds = 20): Promise<void> {
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  tell: () => string,
+  seconds = 20,
+): Promise<void> {
   const until = Date.now() + seconds * 1000;
-  while (!holds()) {
+  while (!(await holds())) {
     if (Date.now() > until) throw new Error(`not within ${seconds} s: ${what}\n${tell()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -14,7 +14,7 @@ const key = "tbLJg26ZJyJ9pK3qhc9jig==";
 
 interface Theirs extends Peer {
   readonly address: string;
-  command(verb: string, ...rest: readonly string[]): string;
+  command(verb: string, ...rest: readonly string[]): Promise<string>;
 }
 
 async function theirs(name: string, host: string, ...extra: readonly string[]): Promise<Theirs> {
@@ -30,13 +30,11 @@ async function theirs(name: string, host: string, ...extra: readonly string[]): 
     ...extra,
   ]);
   const command = (verb: string, ...rest: readonly string[]) => runPeer(serf, [verb, `-rpc-addr=${rpc}`, ...rest]);
-  const answers = () => {
-    try {
-      return command("members").includes(name);
-    } catch {
-      return false;
-    }
-  };
+  const answers = () =>
+    command("members").then(
+      (printed) => printed.includes(name),
+      () => false,
+    );
   await eventually(`${name} is up`, answers, peer.output);
   return { ...peer, address, command };
 }
@@ -49,7 +47,11 @@ describe("our pool with real serf agents", { skip }, () => {
       assert.equal(await pool.join([peer.address]), 1);
       assert.equal(statusOf(pool, "real"), "alive");
       assert.deepEqual(pool.members().find((member) => member.name === "real")?.tags, { role: "db" });
-      await eventually("they list us alive", () => /ours\s+\S+\s+alive\s+role=ours/.test(peer.command("members")), peer.output);
+      await eventually(
+        "they list us alive",
+        async () => /ours\s+\S+\s+alive\s+role=ours/.test(await peer.command("members")),
+        peer.output,
+      );
     } finally {
       await pool.stop();
       await peer.stop();
@@ -61,7 +63,7 @@ describe("our pool with real serf agents", { skip }, () => {
     const peer = await theirs("real", "127.0.72.1", `-join=${address}`);
     try {
       await eventually("they joined", () => statusOf(pool, "real") === "alive", peer.output);
-      peer.command("event", "-coalesce=false", "deploy", "v1");
+      await peer.command("event", "-coalesce=false", "deploy", "v1");
       await eventually("we hear of it", () => events.some((event) => event.kind === "user"), peer.output);
       await pool.userEvent("restart", utf8("now"), false);
       await eventually("they hear of it", () => peer.output().includes("restart"), peer.output);
@@ -91,7 +93,11 @@ describe("our pool with real serf agents", { skip }, () => {
       again = await theirs("leaver", "127.0.73.1", `-join=${address}`);
       await eventually("the leaver is back", () => statusOf(pool, "leaver") === "alive", again.output);
       await pool.leave();
-      await eventually("they saw us leave", () => /ours\s+\S+\s+left/.test(again?.command("members") ?? ""), again.output);
+      await eventually(
+        "they saw us leave",
+        async () => /ours\s+\S+\s+left/.test((await again?.command("members")) ?? ""),
+        again.output,
+      );
     } finally {
       await pool.stop();
       await again?.stop();
@@ -108,7 +114,7 @@ describe("our pool with real serf agents", { skip }, () => {
     const stranger = await ownPool("127.0.74.3", { name: "stranger" });
     try {
       assert.equal(await pool.join([peer.address]), 1);
-      await eventually("they list us alive", () => /ours\s+\S+\s+alive/.test(peer.command("members")), peer.output);
+      await eventually("they list us alive", async () => /ours\s+\S+\s+alive/.test(await peer.command("members")), peer.output);
       await assert.rejects(stranger.pool.join([peer.address]), {
         code: "rejected",
         message:
@@ -117,6 +123,31 @@ describe("our pool with real serf agents", { skip }, () => {
     } finally {
       await pool.stop();
       await stranger.pool.stop();
+      await peer.stop();
+    }
+  });
+
+  it("their reachability check, their queries and their key rotation include us, and ours include them", async () => {
+    const decoded = fromBase64(key);
+    const fresh = fromBase64("pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=");
+    assert.ok("bytes" in decoded && "bytes" in fresh);
+    const keyring = new Keyring([decoded.bytes]);
+    const peer = await theirs("real", "127.0.76.1", `-encrypt=${key}`);
+    const { pool, events } = await ownPool("127.0.76.2", { keyring });
+    try {
+      await pool.join([peer.address]);
+      await eventually("they list us alive", async () => /ours\s+\S+\s+alive/.test(await peer.command("members")), peer.output);
+      assert.match(await peer.command("reachability"), /live members: 2[\s\S]*Successfully contacted all live nodes/);
+      assert.match(await peer.command("query", "-timeout=1s", "load"), /Ack from 'ours'/);
+      assert.ok(events.some((event) => event.kind === "query" && event.name === "load"));
+      assert.match(await peer.command("keys", "-install=pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="), /Successfully installed/);
+      await pool.keys("use", fresh.bytes);
+      assert.match(await peer.command("keys", `-remove=${key}`), /Successfully removed/);
+      assert.match(await peer.command("keys", "-list"), /pUqJrVyVRj5jsiYEkM\/tFQYfWyJIv4s3XkvDwy7Cu5s= \[2\/2\]/);
+      assert.deepEqual(keyring.encoded(), ["pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="]);
+      await eventually("nobody lost anybody", () => statusOf(pool, "real") === "alive", peer.output);
+    } finally {
+      await pool.stop();
       await peer.stop();
     }
   });
