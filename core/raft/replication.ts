@@ -272,7 +272,8 @@ export function advanceCommit(raft: RaftState): void {
 
 /** The caller follows the sender in its term. */
 export function onHeartbeat(raft: RaftState, message: Heartbeat): void {
-  commitTo(raft, Math.min(message.commit, raft.matched));
+  // The leader says no more than we acknowledged in its term; a restart loses none of that.
+  commitTo(raft, message.commit);
   raft.send({ kind: "heartbeatReply", from: raft.id, to: message.from, term: raft.term, round: message.round });
 }
 

@@ -74,10 +74,12 @@ export class RaftScript {
       case "expire": {
         const { machine } = this.#server(first);
         this.#now = Math.max(this.#now, machine?.wakeAt ?? 0);
-        return this.#feed(first, { kind: "wake" });
+        this.#feed(first, { kind: "wake" });
+        return;
       }
       case "pass":
-        return this.#pass(Number(first));
+        this.#pass(Number(first));
+        return;
       case "run":
         for (let left = Number(first); left > 0; left -= 5) {
           this.#pass(Math.min(left, 5));
@@ -85,45 +87,58 @@ export class RaftScript {
         }
         return;
       case "deliver":
-        return this.#deliver(words, true);
+        this.#deliver(words, true);
+        return;
       case "drop":
-        return this.#deliver(words, false);
+        this.#deliver(words, false);
+        return;
       case "settle":
-        return this.#settle();
+        this.#settle();
+        return;
       case "slow":
       case "fast":
         this.#server(first).slow = name === "slow";
         return;
       case "sync":
-        return this.#sync(this.#server(first));
+        this.#sync(this.#server(first));
+        return;
       case "propose":
-        return this.#feed(first, {
+        this.#feed(first, {
           kind: "propose",
           id: ++this.#ids,
           entries: words.slice(1).map((data) => ({ type: entryCommand, data: utf8(data) })),
         });
+        return;
       case "read":
-        return this.#feed(first, { kind: "read", id: ++this.#ids });
+        this.#feed(first, { kind: "read", id: ++this.#ids });
+        return;
       case "transfer":
-        return this.#feed(first, { kind: "transfer", to: second });
+        this.#feed(first, { kind: "transfer", to: second });
+        return;
       case "gone":
-        return this.#feed(first, { kind: "peerGone", peer: second ?? "" });
+        this.#feed(first, { kind: "peerGone", peer: second ?? "" });
+        return;
       case "unreachable":
-        return this.#feed(first, { kind: "unreachable", peer: second ?? "" });
+        this.#feed(first, { kind: "unreachable", peer: second ?? "" });
+        return;
       case "change":
-        return this.#feed(first, { kind: "change", id: ++this.#ids, change: changeOf(options) });
+        this.#feed(first, { kind: "change", id: ++this.#ids, change: changeOf(options) });
+        return;
       case "snapshot": {
         const server = this.#server(first);
         server.snapshot = server.machine?.snapshotPoint();
-        return this.#feed(first, { kind: "snapshotTaken", index: server.snapshot?.index ?? 0 });
+        this.#feed(first, { kind: "snapshotTaken", index: server.snapshot?.index ?? 0 });
+        return;
       }
       case "install":
-        return this.#install(this.#server(first), this.#server(second ?? ""));
+        this.#install(this.#server(first), this.#server(second ?? ""));
+        return;
       case "crash":
         Object.assign(this.#server(first), { machine: undefined, writing: undefined });
         return;
       case "start":
-        return this.#start(this.#server(first));
+        this.#start(this.#server(first));
+        return;
       case "log":
         this.#out.push(this.#log(this.#server(first)));
         return;
