@@ -19,6 +19,7 @@ export class LocalState {
   /** Checks whose output alone changed: it may wait (check_update_interval). */
   readonly deferredOutputs = new Set<string>();
   #version = 0;
+  readonly #followers = new Set<() => void>();
   #onChange: () => void = () => {};
 
   get services(): ReadonlyMap<string, LocalService> {
@@ -32,6 +33,12 @@ export class LocalState {
   /** Grows with every change that a reader could see. */
   get version(): number {
     return this.#version;
+  }
+
+  /** Called after each change that a reader could see, until the result is called. */
+  follow(follower: () => void): () => void {
+    this.#followers.add(follower);
+    return () => void this.#followers.delete(follower);
   }
 
   /** Called after each change that the catalog has to learn. */
@@ -88,7 +95,7 @@ export class LocalState {
     const owed = check.status === status ? "later" : "now";
     const inSync = owed === "later" && entry.inSync;
     this.#checks.set(id, { ...entry, check: { ...check, status, output }, inSync });
-    this.#version++;
+    this.#visible();
     if (owed === "later") this.deferredOutputs.add(id);
     else {
       this.deferredOutputs.delete(id);
@@ -119,11 +126,16 @@ export class LocalState {
     const entry = this.#services.get(id);
     if (entry === undefined) return;
     this.#services.set(id, { ...entry, service: { ...entry.service, tags } });
-    this.#version++;
+    this.#visible();
   }
 
   #changed(): void {
-    this.#version++;
+    this.#visible();
     this.#onChange();
+  }
+
+  #visible(): void {
+    this.#version++;
+    for (const follower of [...this.#followers]) follower();
   }
 }

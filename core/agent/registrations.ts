@@ -64,6 +64,10 @@ export class Registrations implements LocalApi {
     return this.#state.version;
   }
 
+  follow(follower: () => void): () => void {
+    return this.#state.follow(follower);
+  }
+
   attach(runner: CheckRunner): void {
     this.#runner = runner;
   }

@@ -120,6 +120,8 @@ export interface LocalApi {
   readonly checks: ReadonlyMap<string, LocalCheck>;
   /** Grows with each change; for caching renderings. */
   readonly version: number;
+  /** Called after each change, until the result is called. */
+  follow(follower: () => void): () => void;
 
   /** Rejects with `bad-request` or `rejected` and Consul's text. */
   registerService(
