@@ -38,6 +38,8 @@ const applyBytesMax = 4 * 1024 * 1024;
 const waitersMax = 100_000;
 /** How long a proposal or read waits. Consul 1.8: 30 s to enter the log. */
 const waitMax: Millis = 30_000;
+/** What a proposer is told whose entry may or may not be committed by the next leader. */
+export const leadershipLost = "leadership lost while committing log";
 /** After a snapshot could not be saved. */
 const snapshotRetry: Millis = 30_000;
 
@@ -131,6 +133,13 @@ export class RaftDriver {
   /** Linearizable once `index` is applied. */
   readonly #ready = new WaiterQueue<LogIndex>();
   #readersAsked = 0;
+  /** Followers' readers: few, since the agent asks for many at once. */
+  readonly #behind = new Set<{
+    readonly index: LogIndex;
+    readonly resolve: () => void;
+    readonly reject: (error: AgentError) => void;
+    readonly timer: Timer;
+  }>();
   // Made once: a closure per proposal would cost as much as the proposal.
   readonly #addProposer = (resolve: (value: Proposed) => void, reject: (error: AgentError) => void): void => {
     this.#proposers.push(new Waiter(resolve, reject, this.#clock.monotonic() + waitMax));
@@ -225,6 +234,25 @@ export class RaftDriver {
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#queueTurn();
     return new Promise(this.#addReader);
+  }
+
+  /** Resolves when the state machine holds everything up to `index`. Rejects with `timeout`, `rate-limited` or `closed`. */
+  whenApplied(index: LogIndex, timeout: Millis = waitMax): Promise<void> {
+    if (this.#running && this.#machine.appliedIndex >= index) return Promise.resolve();
+    const refusal = this.#refusal(this.#behind.size);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(timeout, () => {
+        this.#behind.delete(waiter);
+        reject(new AgentError("timeout", { message: "timed out waiting for the state machine" }));
+      });
+      const waiter = { index, resolve, reject, timer };
+      this.#behind.add(waiter);
+    });
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#machine.appliedIndex;
   }
 
   /** Default-consistency reads may be answered at once. */
@@ -323,7 +351,7 @@ export class RaftDriver {
   #onEvent(event: RaftEvent): void {
     switch (event.kind) {
       case "role":
-        if (event.role !== "leader") this.#proposed.rejectAll("no-leader", "leadership lost while committing log");
+        if (event.role !== "leader") this.#proposed.rejectAll("no-leader", leadershipLost);
         this.#options.onLeader({
           role: event.role,
           isLeader: event.role === "leader",
@@ -408,7 +436,7 @@ export class RaftDriver {
     for (let first = this.#proposed.first; first !== undefined && first.index <= entry.index; first = this.#proposed.first) {
       this.#proposed.shift();
       if (first.index === entry.index && first.term === entry.term) first.resolve({ index: entry.index, result });
-      else first.reject(new AgentError("no-leader", { message: "leadership lost while committing log" }));
+      else first.reject(new AgentError("no-leader", { message: leadershipLost }));
     }
   }
 
@@ -417,6 +445,12 @@ export class RaftDriver {
     for (let first = this.#ready.first; first !== undefined && first.index <= applied; first = this.#ready.first) {
       this.#ready.shift();
       first.resolve(applied);
+    }
+    for (const waiter of this.#behind) {
+      if (waiter.index > applied) continue;
+      this.#behind.delete(waiter);
+      waiter.timer.cancel();
+      waiter.resolve();
     }
   }
 
@@ -436,10 +470,10 @@ export class RaftDriver {
     const { content, logger, snapshots } = this.#options;
     if (content === undefined)
       throw new AgentError("not-supported", { message: "Cannot take a snapshot: the state machine offers no content" });
-    if (!this.#running || this.#machine.appliedIndex === 0)
-      throw new AgentError("closed", { message: "Cannot take a snapshot: nothing was applied yet" });
+    if (!this.#running || this.#replacing || this.#machine.appliedIndex === 0)
+      throw new AgentError("closed", { message: "Cannot take a snapshot: the state machine is not at rest" });
     try {
-      const meta = await snapshots.save(this.#machine.snapshotPoint(), content.capture());
+      const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));
       this.feed({ kind: "snapshotTaken", index: meta.index });
       return meta;
     } catch (error) {
@@ -463,6 +497,7 @@ export class RaftDriver {
     }
     this.#replacing = false;
     this.feed({ kind: "snapshotInstalled", from, term, point: snapshotPoint(meta) });
+    this.#releaseReads();
     return true;
   }
 
@@ -517,7 +552,26 @@ export class RaftDriver {
     this.#askedReads.clear();
     this.#proposed.rejectAll(code, message);
     this.#ready.rejectAll(code, message);
+    for (const waiter of this.#behind) {
+      waiter.timer.cancel();
+      waiter.reject(error);
+    }
+    this.#behind.clear();
   }
+}
+
+/**
+ * The same content, of which the first part is asked for now: a generator does nothing before, and would capture the
+ * state as it is when the store gets round to reading it.
+ */
+async function* begunFrom(iterator: AsyncIterator<Bytes>, first: Promise<IteratorResult<Bytes>>): AsyncGenerator<Bytes> {
+  for (let part = await first; part.done !== true; part = await iterator.next()) yield part.value;
+}
+function begun(content: AsyncIterable<Bytes>): AsyncIterable<Bytes> {
+  const iterator = content[Symbol.asyncIterator]();
+  const first = iterator.next();
+  first.catch(() => undefined); // told to whoever reads
+  return begunFrom(iterator, first);
 }
 
 function take<Value>(asked: Map<number, readonly Waiter<Value>[]>, id: number): readonly Waiter<Value>[] {

@@ -10,11 +10,13 @@
  * when it comes back. A voter that heard of a leader within the heartbeat timeout refuses both kinds of vote (4.2.3);
  * the leader's lease stands on that.
  */
-import { below } from "../ports/random.ts";
 import type { PreVote, PreVoteReply, Vote, VoteReply } from "./messages.ts";
 import { majority } from "./quorum.ts";
 import { beginLeadership } from "./replication.ts";
 import type { RaftState } from "./state.ts";
+
+/** A turn is long enough for a vote to reach the disks, and for its news to reach those who wait. */
+const turnsPerTimeout = 50;
 
 /** The election timeout ran out. */
 export function electionDue(raft: RaftState): void {
@@ -101,16 +103,22 @@ export function onTimeoutNow(raft: RaftState): void {
   campaign(raft, true);
 }
 
-/** Our leader's process has ended: no lease of its can be in force. A little chance keeps its followers from splitting the vote. */
+/**
+ * Our leader's process has ended: no lease of its can be in force. All its followers learn that in the same moment, so
+ * they take turns, by ID: two who campaign together would split the vote, and that costs an election timeout.
+ */
 export function leaderGone(raft: RaftState): void {
+  const { leader } = raft;
   raft.becomeFollower(raft.term, undefined);
   raft.leaderContact = Number.NEGATIVE_INFINITY;
-  if (raft.isVoter) raft.electionDeadline = raft.now + below(raft.random, Math.ceil(raft.timing.heartbeat / 10));
+  if (!raft.isVoter) return;
+  const turn = raft.membership.voters.filter((id) => id !== leader && id < raft.id).length;
+  raft.electionDeadline = raft.now + (turn * raft.timing.heartbeat) / turnsPerTimeout;
 }
 
-/** True while a leader is, or was a moment ago, in touch: then no other may be helped to power. */
+/** True while a leader is, or was a moment ago, in touch: then no other may be helped to power. In term 0 there was none yet. */
 export function hearsLeader(raft: RaftState): boolean {
-  return raft.role === "leader" || raft.now < raft.leaderContact + raft.timing.heartbeat;
+  return raft.role === "leader" || (raft.term > 0 && raft.now < raft.leaderContact + raft.timing.heartbeat);
 }
 
 function countVotes(raft: RaftState): void {

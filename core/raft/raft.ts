@@ -78,6 +78,9 @@ export interface RaftMachineOptions {
   readonly now: Millis;
 }
 
+/** A term beyond this is no term that elections could have reached; believing it would leave none to campaign in. */
+const termMax: Term = 2 ** 50;
+
 export class RaftMachine implements Machine<RaftInput> {
   readonly #raft: RaftState;
 
@@ -132,6 +135,9 @@ export class RaftMachine implements Machine<RaftInput> {
         break;
       case "transfer":
         beginTransfer(raft, input.to);
+        break;
+      case "campaign":
+        if (raft.role === "follower" && raft.leader === undefined && raft.isVoter) electionDue(raft);
         break;
       case "peerGone":
         if (raft.leader === input.peer && raft.role === "follower") leaderGone(raft);
@@ -334,7 +340,7 @@ export class RaftMachine implements Machine<RaftInput> {
 
   #onMessage(message: RaftMessage): void {
     const raft = this.#raft;
-    if (message.to !== raft.id || message.from === raft.id) return;
+    if (message.to !== raft.id || message.from === raft.id || message.term > termMax) return;
     switch (message.kind) {
       case "preVote":
         onPreVote(raft, message);
