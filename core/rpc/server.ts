@@ -6,6 +6,7 @@
  *                          ├─► TLS ──first byte──► …                      (when configured)
  *                          └─► whatever the agent plugs in (`upgrades`): our own Raft, snapshots
  */
+import { ByteBudget, MeteredSource } from "../codec/byte-budget.ts";
 import { Fields } from "../codec/fields.ts";
 import { type Encodable, Malformed } from "../codec/msgpack.ts";
 import { ValueReader } from "../codec/value-stream.ts";
@@ -68,6 +69,8 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
 }
 
 const connectionsMaxDefault = 16_384;
+/** In requests that have begun and not been answered. */
+const requestBytesInFlightMax = 256 * 1024 * 1024;
 /** Inside TLS another first byte is read, but no further TLS. */
 const layersMax = 2;
 
@@ -76,6 +79,7 @@ class Server implements RpcServer {
   #listener: StreamListener | undefined;
   readonly #connections = new Set<ByteStream>();
   readonly #perClient = new Map<string, number>();
+  readonly #budget = new ByteBudget(requestBytesInFlightMax);
   #stopped = false;
 
   constructor(options: RpcServerOptions) {
@@ -185,18 +189,26 @@ class Server implements RpcServer {
 
   /** Until the other side ends the stream, or asks for what does not exist: then Go's server closes it, and so do we. */
   async #serveCalls(stream: ByteStream, cancel: Cancel): Promise<void> {
-    const reader = new ValueReader(stream);
-    for (;;) {
-      const request = await readRequest(reader);
-      if (request === undefined) return;
-      const handler = this.#options.handlers.get(request.method);
-      const response =
-        handler === undefined
-          ? encodeResponse(request, this.#missing(request.method), {})
-          : await this.#answer(handler, request, stream, cancel);
-      if (!stream.write(response)) await stream.drained();
-      if (handler === undefined) return;
+    const source = new MeteredSource(stream, this.#budget);
+    try {
+      const reader = new ValueReader(source);
+      while (await this.#serveCall(reader, stream, cancel)) source.settle();
+    } finally {
+      source.settle();
     }
+  }
+
+  /** False when it was the last. */
+  async #serveCall(reader: ValueReader, stream: ByteStream, cancel: Cancel): Promise<boolean> {
+    const request = await readRequest(reader);
+    if (request === undefined) return false;
+    const handler = this.#options.handlers.get(request.method);
+    const response =
+      handler === undefined
+        ? encodeResponse(request, this.#missing(request.method), {})
+        : await this.#answer(handler, request, stream, cancel);
+    if (!stream.write(response)) await stream.drained();
+    return handler !== undefined;
   }
 
   async #answer(handler: RpcHandler, request: RpcRequest, stream: ByteStream, cancel: Cancel): Promise<Uint8Array> {

@@ -30,7 +30,8 @@ const windowBytes = 256 * 1024;
 /** One frame of ours; small enough that one stream's answer does not hold up the others for long. */
 const frameBytesMax = 64 * 1024;
 const streamsMaxDefault = 4096;
-const sessionBytesMax = 32 * 1024 * 1024;
+/** Of all its streams together, read from the connection and not yet by anyone: who reads requests keeps up. */
+const sessionBytesMax = 8 * 1024 * 1024;
 const controlBytesMax = 64 * 1024;
 const keepAliveIntervalDefault: Millis = 30_000;
 const writeTimeoutDefault: Millis = 10_000;

@@ -24,7 +24,8 @@ export class EventRing {
     if (now > slotsMax && event.time < now - slotsMax) return false;
     const at = event.time % slotsMax;
     const slot = this.#slots[at];
-    const entry = { name: event.name, payload: event.payload };
+    // A copy: it may come out of a whole push-pull exchange, which a view would keep.
+    const entry = { name: event.name, payload: event.payload?.slice() };
     if (slot === undefined || slot.time !== event.time) {
       this.#slots[at] = { time: event.time, events: [entry] };
       return true;

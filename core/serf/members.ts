@@ -34,6 +34,8 @@ interface RecentIntent {
 
 /** Intents about strangers; beyond it the oldest go. */
 const intentsMax = 16_384;
+/** Members remembered, gone ones included: twice what SWIM holds at once. Beyond it those gone longest go first. */
+const membersMax = 131_072;
 
 /** What a change of membership is called. */
 export type MemberEventKind = "join" | "leave" | "failed" | "update" | "reap";
@@ -93,6 +95,7 @@ export class SerfMembers {
       pruneAt: Number.POSITIVE_INFINITY,
     };
     describe(member, state, ownPort);
+    if (this.#members.size >= membersMax) this.#forgetLongestGone();
     const intent = this.#intents.get(state.name);
     if (intent !== undefined) {
       member.statusTime = intent.time;
@@ -147,6 +150,15 @@ export class SerfMembers {
 
   dropIntents(heardBefore: Millis): void {
     for (const [name, intent] of this.#intents) if (intent.heardAt < heardBefore) this.#intents.delete(name);
+  }
+
+  #forgetLongestGone(): void {
+    let longest: SerfMember | undefined;
+    for (const member of this.#members.values()) {
+      const gone = member.status === "left" || member.status === "failed";
+      if (gone && (longest === undefined || member.goneAt < longest.goneAt)) longest = member;
+    }
+    if (longest !== undefined) this.#members.delete(longest.name);
   }
 
   #remember(now: Millis, intent: JoinIntent | LeaveIntent): boolean {

@@ -257,7 +257,9 @@ export class SerfMachine implements GossipMachine {
     }
   }
 
-  #received(payload: Bytes): void {
+  #received(view: Bytes): void {
+    // A copy, because it may be kept for passing on: a view would keep the whole packet.
+    const payload = view.slice();
     let message: SerfMessage;
     try {
       message = decodeSerf(payload);

@@ -2,6 +2,7 @@
  * Where gossip meets `await`: one datagram socket and one listener on the same port, a timer at the machine's `wakeAt`,
  * and the conversations over streams. Everything else is the machine's.
  */
+import { ByteBudget, MeteredSource } from "../codec/byte-budget.ts";
 import { Malformed } from "../codec/msgpack.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Crypto } from "../ports/crypto.ts";
@@ -40,6 +41,8 @@ export interface DriverOptions {
 
 /** Exchanges that others may have open with us; memberlist drops more, too. */
 const inboundStreamsMax = 128;
+/** In exchanges that others have open with us. */
+const inboundBytesMax = 128 * 1024 * 1024;
 /** How often one free port may turn out to be taken for the other protocol. */
 const bindAttemptsMax = 16;
 /** Broken packets are reported this often at most: whoever sends them must not fill the log. */
@@ -59,6 +62,7 @@ export class GossipDriver {
   #closed = false;
   #now: Millis = 0;
   #inboundStreams = 0;
+  readonly #inboundBytes = new ByteBudget(inboundBytesMax);
   #complainedAt: Millis = Number.NEGATIVE_INFINITY;
   #complaintsKept = 0;
   readonly #open = new Set<ByteStream>();
@@ -187,14 +191,17 @@ export class GossipDriver {
 
   async #answer(stream: ByteStream): Promise<void> {
     const machine = this.#machine as GossipMachine;
+    const source = new MeteredSource(stream, this.#inboundBytes);
     let message: StreamMessage | undefined;
     try {
-      message = await readStream(stream, this.#streamOptions);
+      message = await readStream(source, this.#streamOptions);
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.#complain(`memberlist: failed to receive: ${error.message} from=${formatAddress(stream.remote)}`);
       await this.#write(stream, { kind: "refusal", reason: error.message });
       return;
+    } finally {
+      source.settle();
     }
     if (message?.kind === "pushPull") {
       // Answer first: the other side must not wait for our merge.

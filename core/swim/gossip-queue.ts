@@ -10,6 +10,9 @@ export interface Broadcast {
   readonly finished?: () => void;
 }
 
+/** What cannot ride on any packet would wait for ever: 1,400 bytes less encryption, checksum and the frames of a compound. */
+const contentBytesMax = 1350;
+
 interface Entry {
   readonly broadcast: Broadcast;
   /** Age: larger is newer. */
@@ -53,6 +56,10 @@ export class GossipQueue {
     if (broadcast.key !== undefined) {
       const replaced = this.#byKey.get(broadcast.key);
       if (replaced !== undefined) this.#finish(this.#remove(replaced));
+    }
+    if (broadcast.content.length > contentBytesMax) {
+      broadcast.finished?.();
+      return;
     }
     const entry = { broadcast, order: this.#order++, sends: 0 };
     this.#insert(entry);

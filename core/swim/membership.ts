@@ -217,11 +217,11 @@ export class Membership {
     const known = this.#table.get(alive.node);
     const member: MemberRecord = known ?? {
       name: alive.node,
-      address: alive.address,
+      address: emptyBytes,
       port: alive.port,
       host,
       meta: undefined,
-      version: alive.version,
+      version: emptyBytes,
       incarnation: 0,
       condition: "dead",
       changedAt: now,
@@ -234,11 +234,12 @@ export class Membership {
     this.#broadcast(member.name, alive);
     const wasGone = isGone(member);
     const metaBefore = member.meta;
-    member.address = alive.address;
+    // Copies: a view would keep the whole packet it came in.
+    member.address = alive.address.slice();
     member.port = alive.port;
     member.host = host;
-    member.meta = alive.meta;
-    if (alive.version.length > 0) member.version = alive.version;
+    member.meta = alive.meta?.slice();
+    member.version = alive.version.slice(0, versionLength);
     member.incarnation = alive.incarnation;
     if (member.condition !== "alive") this.#change(member, "alive", now);
     if (wasGone) this.#delegate.joined(member);
