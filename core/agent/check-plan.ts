@@ -92,23 +92,6 @@ export function unsupportedCheck(definition: CheckDefinition, nodeName?: string)
   }
 }
 
-/** Consul's objection to a definition; undefined when it is sound. */
-export function invalidCheck(definition: CheckDefinition): string | undefined {
-  const timed = definition.http !== "" || definition.tcp !== "" || definition.grpc !== "" || definition.args.length > 0;
-  const alias = definition.aliasNode !== "" || definition.aliasService !== "";
-  const { interval, ttl } = definition;
-  if (interval > 0 && ttl > 0) return "Interval and TTL cannot both be specified";
-  if (alias) {
-    if (interval > 0) return "Interval cannot be set for Alias checks";
-    if (ttl > 0) return "TTL must be not be set for Alias checks";
-  } else {
-    if (timed && interval <= 0) return "Interval must be > 0 for Script, HTTP, or TCP checks";
-    if (!timed && definition.dockerContainerId === "" && ttl <= 0) return "TTL must be > 0 for TTL checks";
-  }
-  if (definition.outputMaxSize < 0) return "MaxOutputMaxSize must be positive";
-  return undefined;
-}
-
 /** How many bytes of output a check keeps: its own limit where that is below the agent's. */
 export function outputLimit(definition: CheckDefinition, agentMax: number): number {
   return definition.outputMaxSize > 0 ? Math.min(definition.outputMaxSize, agentMax) : agentMax;

@@ -10,6 +10,7 @@
 import type { CheckFields, JsonObject, ServiceAddress, ServiceFields } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
+import { checkTypeProblem } from "../config/definitions-validate.ts";
 import type { LocalApi, LocalCheck, LocalService } from "../plugin/agent-api.ts";
 import type { Hooks } from "../plugin/hooks.ts";
 import type { Logger } from "../ports/telemetry.ts";
@@ -192,14 +193,27 @@ export class Registrations implements LocalApi {
   async loadAll(before: Snapshot = new Map()): Promise<void> {
     const config = this.#options.config();
     for (const definition of config.services) {
-      await this.#load("service", definition.id === "" ? definition.name : definition.id, () =>
-        this.registerService(definition, "file"),
-      );
+      const id = definition.id === "" ? definition.name : definition.id;
+      for (const problem of definition.checks.map(checkTypeProblem)) {
+        if (problem !== undefined) {
+          throw new AgentError("config-invalid", {
+            message: `Failed to validate checks for service ${JSON.stringify(id)}: ${problem}`,
+          });
+        }
+      }
+      await this.#load("service", id, () => {
+        if (definition.name === "") throw new AgentError("rejected", { message: "Service name missing" });
+        return this.registerService(definition, "file");
+      });
     }
     for (const definition of config.checks) {
-      await this.#load("check", definition.id === "" ? definition.name : definition.id, () =>
-        this.registerCheck(definition, "file"),
-      );
+      const id = definition.id === "" ? definition.name : definition.id;
+      await this.#load("check", id, () => {
+        if (id === "") throw new AgentError("rejected", { message: "CheckID missing" });
+        const problem = checkTypeProblem(definition);
+        if (problem !== undefined) throw new AgentError("rejected", { message: `Check is not valid: ${problem}` });
+        return this.registerCheck(definition, "file");
+      });
     }
     await this.#loadPersisted();
     for (const [id, { check }] of before) {
@@ -366,7 +380,10 @@ function serviceFields(definition: ServiceDefinition): ServiceFields {
 function withUpstreamTypes(proxy: JsonObject | undefined): JsonObject | undefined {
   const upstreams = proxy?.["Upstreams"];
   if (proxy === undefined || !Array.isArray(upstreams)) return proxy;
-  const typed = (upstreams as readonly JsonObject[]).map((upstream) => ({ ...upstream, DestinationType: upstream["DestinationType"] || "service" }));
+  const typed = (upstreams as readonly JsonObject[]).map((upstream) => ({
+    ...upstream,
+    DestinationType: upstream["DestinationType"] || "service",
+  }));
   return { ...proxy, Upstreams: typed };
 }
 

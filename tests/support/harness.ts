@@ -35,7 +35,9 @@ export function trapAmbient<Result>(act: () => Result): Result {
   } finally {
     traps.forEach(([owner, name], at) => {
       const descriptor = saved[at];
-      if (descriptor !== undefined) Object.defineProperty(owner, name, descriptor);
+      // Some are inherited: there the trap is taken away again.
+      if (descriptor === undefined) Reflect.deleteProperty(owner, name);
+      else Object.defineProperty(owner, name, descriptor);
     });
   }
 }

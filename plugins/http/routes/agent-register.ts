@@ -99,16 +99,5 @@ async function updateCheck(context: ApiContext, request: HttpRequest): Promise<v
   if (status !== "passing" && status !== "warning" && status !== "critical")
     throw new Refusal(400, `Invalid check status: '${status}'`);
   refuseNamespace(request);
-  await context.agent.local.updateTtl(
-    request.rest,
-    status,
-    bounded(text(body["Output"]), context.agent.config.checkOutputMaxSize),
-  );
-}
-
-/** Consul cuts what is too long and says so. Counted in bytes of UTF-8. */
-function bounded(output: string, bytesMax: number): string {
-  const bytes = new TextEncoder().encode(output);
-  if (bytes.length <= bytesMax) return output;
-  return `${new TextDecoder().decode(bytes.subarray(0, bytesMax))} ... (captured ${bytesMax} of ${bytes.length} bytes)`;
+  await context.agent.local.updateTtl(request.rest, status, text(body["Output"]));
 }

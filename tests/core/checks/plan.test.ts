@@ -1,6 +1,7 @@
+import { checkTypeProblem } from "../../../core/config/definitions-validate.ts";
 import fc from "fast-check";
 import { keepFront } from "../../../core/agent/check-output.ts";
-import { invalidCheck, planCheck, unsupportedCheck } from "../../../core/agent/check-plan.ts";
+import { planCheck, unsupportedCheck } from "../../../core/agent/check-plan.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { noCheck } from "./script.ts";
@@ -28,13 +29,16 @@ describe("a check's definition", () => {
   });
 
   it("is refused in Consul's words when it contradicts itself", () => {
-    assert.equal(invalidCheck({ ...noCheck, http: "http://x" }), "Interval must be > 0 for Script, HTTP, or TCP checks");
-    assert.equal(invalidCheck({ ...noCheck, ttl: 1, interval: 1 }), "Interval and TTL cannot both be specified");
-    assert.equal(invalidCheck(noCheck), "TTL must be > 0 for TTL checks");
-    assert.equal(invalidCheck({ ...noCheck, aliasService: "x", interval: 1 }), "Interval cannot be set for Alias checks");
-    assert.equal(invalidCheck({ ...noCheck, aliasService: "x", ttl: 1 }), "TTL must be not be set for Alias checks");
-    assert.equal(invalidCheck({ ...noCheck, ttl: 1, outputMaxSize: -1 }), "MaxOutputMaxSize must be positive");
-    assert.equal(invalidCheck({ ...noCheck, ttl: 1 }), undefined);
+    assert.equal(checkTypeProblem({ ...noCheck, http: "http://x" }), "Interval must be > 0 for Script, HTTP, or TCP checks");
+    assert.equal(checkTypeProblem({ ...noCheck, ttl: 1, interval: 1 }), "Interval and TTL cannot both be specified");
+    assert.equal(checkTypeProblem(noCheck), "TTL must be > 0 for TTL checks");
+    assert.equal(
+      checkTypeProblem({ ...noCheck, aliasService: "x", http: "http://x", interval: 1 }),
+      "Interval cannot be set for Alias checks",
+    );
+    assert.equal(checkTypeProblem({ ...noCheck, aliasService: "x", ttl: 1 }), "TTL must be not be set for Alias checks");
+    assert.equal(checkTypeProblem({ ...noCheck, ttl: 1, outputMaxSize: -1 }), "MaxOutputMaxSize must be positive");
+    assert.equal(checkTypeProblem({ ...noCheck, ttl: 1 }), undefined);
   });
 
   it("gives a service up after a minute at the earliest, and only for a check of a service", () => {
