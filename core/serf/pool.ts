@@ -6,8 +6,9 @@ import type { GossipConfig } from "../config/config.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Datagrams } from "../ports/datagrams.ts";
-import type { Address } from "../ports/net.ts";
-import type { Random } from "../ports/random.ts";
+import { type Address, formatAddress } from "../ports/net.ts";
+import { type Random, shuffle } from "../ports/random.ts";
+import type { FileStore } from "../ports/storage.ts";
 import type { Streams } from "../ports/streams.ts";
 import type { Logger } from "../ports/telemetry.ts";
 import type { Member } from "../plugin/agent-api.ts";
@@ -23,6 +24,7 @@ import { consulVersion, serfDefaults, type SerfConfig } from "./config.ts";
 import { encodeKeyRequest, type KeyOperation, keyQueries, type KeySummary, summarise } from "./keys.ts";
 import type { SerfEvent, SerfInput } from "./inputs.ts";
 import { SerfMachine, snapshotOf } from "./serf.ts";
+import { loadSnapshot, type SnapshotContent, SnapshotFile } from "./snapshot.ts";
 import { encodeSerf, encodeTags } from "./wire.ts";
 import { lamportMax } from "./lamport.ts";
 
@@ -51,6 +53,8 @@ export interface PoolOptions {
     >
   > & { readonly streamTimeout?: Millis };
   readonly serf?: Partial<Omit<SerfConfig, "name" | "tags" | "gossipInterval">>;
+  /** Remembers members and clocks across a restart; then the pool joins again by itself. */
+  readonly snapshot?: { readonly files: FileStore; readonly name: string; readonly rejoinAfterLeave: boolean };
   /** Empty or undefined: gossip is not encrypted. */
   readonly keyring?: Keyring;
   readonly compress?: boolean;
@@ -122,6 +126,11 @@ class GossipPool implements Pool {
   readonly #waiters = new Set<() => void>();
   readonly #questions = new Map<number, Question>();
   #nextToken = 1;
+  #snapshot: SnapshotFile | undefined;
+  /** Membership events so far, and what the snapshot was last asked to hold. */
+  #changes = 0;
+  #stamp = "";
+  #left = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -152,10 +161,13 @@ class GossipPool implements Pool {
     if (address === undefined)
       throw new AgentError("config-invalid", { message: `cannot advertise ${advertised}: it is not an IP address` });
     checkTags(tags);
+    const { snapshot } = this.#options;
+    const before = snapshot === undefined ? undefined : await loadSnapshot(snapshot.files, snapshot.name, snapshot);
     this.#port = await this.#driver.bind(bind);
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
     this.#machine = new SerfMachine({
       keyring: this.#keyring,
+      ...(before === undefined ? {} : { resume: before }),
       // A fork of its own: the LAN and the WAN pool of one agent must not draw the same numbers.
       random: random.fork(`gossip ${kind}`),
       swim: { ...lanDefaults, ...gossip, ...timing, name, address, port: this.#port, version: consulVersion },
@@ -163,6 +175,12 @@ class GossipPool implements Pool {
     });
     this.#driver.run(this.#machine, () => this.#turn());
     this.#turn();
+    if (snapshot !== undefined) {
+      const { clock } = this.#options;
+      this.#snapshot = new SnapshotFile({ ...snapshot, clock, logger: this.#serfLogger, content: () => this.#remembered() });
+      this.#snapshot.touch();
+    }
+    if (before !== undefined) void this.#rejoin(before.alive);
     return { port: this.#port };
   }
 
@@ -203,6 +221,7 @@ class GossipPool implements Pool {
   async leave(): Promise<void> {
     const machine = this.#running();
     const { serf, name } = this.#options;
+    this.#left = true;
     const heard = machine.swim.members.some(
       (member) => member.name !== name && (member.condition === "alive" || member.condition === "suspect"),
     );
@@ -297,7 +316,7 @@ class GossipPool implements Pool {
     this.#stopped = true;
     for (const check of [...this.#waiters]) check();
     for (const token of [...this.#questions.keys()]) this.#settle(token);
-    await this.#driver.close();
+    await Promise.all([this.#driver.close(), this.#snapshot?.close()]);
   }
 
   #running(): SerfMachine {
@@ -315,6 +334,7 @@ class GossipPool implements Pool {
 
   #turn(): void {
     for (const event of this.#machine?.takeEvents() ?? []) {
+      if ("member" in event) this.#changes++;
       if (event.kind === "answer") this.#answered(event.token, event);
       else if (event.kind === "answered") this.#settle(event.token);
       else if (event.kind !== "log") this.#options.onEvent(event);
@@ -324,6 +344,46 @@ class GossipPool implements Pool {
       }
     }
     for (const check of [...this.#waiters]) check();
+    if (this.#machine !== undefined) this.#noticeChange(this.#machine);
+  }
+
+  /** Has anything changed that the snapshot holds? */
+  #noticeChange(machine: SerfMachine): void {
+    const { member, event, query } = machine.times;
+    const stamp = `${member} ${event} ${query} ${this.#changes}`;
+    if (stamp === this.#stamp) return;
+    this.#stamp = stamp;
+    this.#snapshot?.touch();
+  }
+
+  #remembered(): SnapshotContent {
+    const machine = this.#running();
+    const alive = new Map<string, Address>();
+    for (const { name, status, address, port } of machine.members.values()) {
+      if (status === "alive" && name !== this.#options.name) alive.set(name, { host: address, port });
+    }
+    // A clock stands one past the last time it has seen.
+    const { member, event, query } = machine.times;
+    return { alive, clock: member - 1, eventClock: event - 1, queryClock: query - 1, left: this.#left };
+  }
+
+  /** Tries those known before, in random order, until one answers. */
+  async #rejoin(known: ReadonlyMap<string, Address>): Promise<void> {
+    const random = this.#options.random.fork(`rejoin ${this.#options.kind}`);
+    for (const [name, address] of shuffle(random, [...known])) {
+      if (this.#stopped || name === this.#options.name) continue;
+      this.#serfLogger.log("info", `serf: Attempting re-join to previously known node: ${name}: ${formatAddress(address)}`);
+      try {
+        await this.#driver.pushPull(address, true);
+      } catch {
+        // One that is gone is why there are others.
+        continue;
+      }
+      this.#serfLogger.log("info", `serf: Re-joined to previously known node: ${name}: ${formatAddress(address)}`);
+      this.#feed({ kind: "joinIntent" });
+      return;
+    }
+    if (known.size > 0 && !this.#stopped) this.#serfLogger.log("warn", "serf: Failed to re-join any previously known node");
   }
 
   #answered(token: number, { from, payload }: PoolAnswer): void {

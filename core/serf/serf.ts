@@ -69,9 +69,18 @@ export class SerfMachine implements GossipMachine {
     readonly serf: SerfConfig;
     readonly random: Random;
     readonly keyring?: Keyring;
+    /** Lamport times of an earlier life: what was seen then is no news now. */
+    readonly resume?: { readonly clock: number; readonly eventClock: number; readonly queryClock: number };
   }) {
     this.#config = parts.serf;
     this.#ownPort = parts.swim.port;
+    if (parts.resume !== undefined) {
+      const { clock, eventClock, queryClock } = parts.resume;
+      this.#clock.witness(clock);
+      this.#eventClock.witness(eventClock);
+      this.#queryClock.witness(queryClock);
+      this.#eventRing.ignoreBefore(eventClock + 1);
+    }
     this.#coordinates = new CoordinateClient(parts.random.fork("coordinates"));
     this.#meta = encodeTags(parts.serf.tags);
     const queue = () =>
