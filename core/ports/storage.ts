@@ -17,7 +17,7 @@ export interface LogEntry {
 
 export interface RaftWrite {
   readonly hardState?: HardState;
-  /** Remove this index and all after it, before appending. */
+  /** Remove this index and all after it, before appending. 1 empties the log, which may then go on at any index. */
   readonly truncateFrom?: LogIndex;
   readonly entries: readonly LogEntry[];
 }

@@ -77,12 +77,11 @@ export function onSnapshotInstalled(raft: RaftState, input: Extract<RaftInput, {
   } else {
     const configuration = decodeConfiguration(point.configuration);
     assert(configuration !== undefined, "the driver checks a snapshot's configuration before it installs");
-    const last = log.last;
     log.replace(point.index, point.term);
     raft.membership.replaced(configuration, point.configurationIndex);
     raft.written = point.index;
-    // First remove what contradicts the snapshot, then what it covers: a crash between leaves a log that shows the contradiction.
-    if (last > point.index) raft.truncateFrom = Math.min(raft.truncateFrom ?? last, point.index + 1);
+    // The store begins anew: what it holds, or is just being given, need not fit what follows the snapshot.
+    raft.truncateFrom = 1;
     raft.compactTo = point.index;
     if (raft.inFlight !== undefined) raft.inFlight.through = 0;
     configurationChanged(raft);

@@ -92,6 +92,17 @@ export function storageContract(name: string, place: () => Promise<StoragePlace>
     );
 
     it(
+      "a log emptied from 1 goes on at any index",
+      inPlace(async ({ raft }, reopen) => {
+        await raft.load();
+        await raft.write({ entries: [entry(1, 1), entry(2, 1)] });
+        await raft.write({ truncateFrom: 1, entries: [entry(101, 3)] });
+        await raft.compact(100);
+        assert.deepEqual(plain((await (await reopen()).raft.load()).entries), plain([entry(101, 3)]));
+      }),
+    );
+
+    it(
       "compaction drops entries up to its index and keeps the rest",
       inPlace(async ({ raft }, reopen) => {
         await raft.load();

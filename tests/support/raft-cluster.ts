@@ -273,19 +273,22 @@ export class Cluster {
     server.busy = true;
     const stalled = !this.#healed && below(this.random, 1000) < this.faults.stall;
     const delay = stalled ? between(this.random, 100, 1500) : between(this.random, 0, this.#healed ? 2 : this.faults.diskMax);
-    this.#atLife(server, delay, () => {
-      const { disk } = server;
-      const { write, compactTo } = taken;
-      if (write.truncateFrom !== undefined)
-        disk.entries = disk.entries.filter(({ index }) => index < (write.truncateFrom as number));
+    const { write, compactTo, ticket } = taken;
+    const { disk } = server;
+    this.#atLife(server, delay * 0.8, () => {
+      const { truncateFrom } = write;
+      if (truncateFrom !== undefined) disk.entries = disk.entries.filter(({ index }) => index < truncateFrom);
       disk.entries.push(...write.entries);
       if (write.hardState !== undefined) disk.hardState = write.hardState;
-      if (compactTo !== undefined) disk.entries = disk.entries.filter(({ index }) => index > compactTo);
       for (let at = 1; at < disk.entries.length; at++) {
         assert((disk.entries[at] as LogEntry).index === (disk.entries[at - 1] as LogEntry).index + 1, "a stored log has no gaps");
       }
+    });
+    // A crash may come between the write and the compaction that rides along.
+    this.#atLife(server, delay, () => {
+      if (compactTo !== undefined) disk.entries = disk.entries.filter(({ index }) => index > compactTo);
       server.busy = false;
-      this.feed(server, { kind: "written", ticket: taken.ticket });
+      this.feed(server, { kind: "written", ticket });
     });
   }
 
@@ -374,12 +377,21 @@ export class Cluster {
           message: { kind: "snapshotChunk", from: server.id, to, term, point, attempt: 1, offset: 0, data: utf8(""), last: true },
         });
         if (machine.leader === server.id && machine.term === term && point.index > machine.appliedIndex) {
-          receiver.disk.snapshot = { point, state };
-          receiver.state = [...state];
-          this.feed(receiver, { kind: "snapshotInstalled", from: server.id, term, point });
+          this.#installSnapshot(receiver, { from: server.id, term, point, state });
         }
       }
       this.feed(server, { kind: "snapshotSent", to, ok, index: snapshot?.point.index ?? 0 });
+    });
+  }
+
+  /** As the driver does it: saved first, and applied to the state machine some time later, when nothing else is applied. */
+  #installSnapshot(server: Server, from: { from: string; term: number; point: SnapshotPoint; state: readonly string[] }): void {
+    const { point, state } = from;
+    if (point.index > (server.disk.snapshot?.point.index ?? 0)) server.disk.snapshot = { point, state };
+    this.#atLife(server, between(this.random, 0, 20), () => {
+      if (server.machine === undefined || point.index <= server.machine.appliedIndex) return;
+      server.state = [...state];
+      this.feed(server, { kind: "snapshotInstalled", from: from.from, term: from.term, point });
     });
   }
 
