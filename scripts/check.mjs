@@ -1,17 +1,19 @@
 // The gates, cheapest first: types (core alone, without any platform; then everything), lint, imports, text.
 // usage: check.mjs      prints one line a gate, and what a failing one said; exit code 1 when any failed
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
 const bin = (name) => join("node_modules", ".bin", name);
+const deno = ".toolchain/deno/node_modules/.bin/deno";
 const tsc = join("node_modules", "typescript-native", "bin", "tsc");
 
 /** Words that must not be in the project's text: it speaks of itself alone. */
 function foreignText() {
-  const wrong = /\/work\/|\.\.\/shared\/(spec|design|vectors|tools|bench|hooks)|\bspec\/[a-z-]+\.md|registry\.npmjs|deb\.debian\.org/;
+  const wrong =
+    /\/work\/|\.\.\/shared\/(spec|design|vectors|tools|bench|hooks)|\bspec\/[a-z-]+\.md|registry\.npmjs|deb\.debian\.org/;
   const said = [];
   for (const folder of ["core", "adapters", "plugins", "tests", "scripts", ".ci"]) {
     for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
@@ -32,6 +34,10 @@ const gates = [
   ["lint and format", () => run(bin("biome"), "check", "--error-on-warnings", "--max-diagnostics=30")],
   ["direction of imports", () => run(bin("depcruise"), "--config", "scripts/imports.cjs", "core", "adapters", "plugins")],
   ["text", foreignText],
+  // Only that Deno can read the sources as they are; what core may use the first gate says.
+  ...(existsSync(deno)
+    ? [["types: Deno reads the sources", () => run(deno, "check", "--quiet", "adapters/deno/main.ts", "adapters/deno/embed.ts")]]
+    : []),
 ];
 
 let failed = 0;

@@ -16,7 +16,10 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 
 const runners = {
-  node: (files) => [process.execPath, ["--enable-source-maps", "--test", "--test-timeout=120000", "--test-reporter=tap", ...files]],
+  node: (files) => [
+    process.execPath,
+    ["--enable-source-maps", "--test", "--test-timeout=120000", "--test-reporter=tap", ...files],
+  ],
   bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
   deno: (files) => [
     ".toolchain/deno/node_modules/.bin/deno",

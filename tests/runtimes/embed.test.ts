@@ -2,16 +2,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AgentHandle, CreateAgentOptions } from "../../adapters/compose/embed.ts";
 import type { Plugin } from "../../core/plugin/plugin.ts";
+import { createAgent } from "../support/embedded.ts";
 import { assert, describe, it } from "../support/harness.ts";
-
-async function createAgent(options?: CreateAgentOptions): Promise<AgentHandle> {
-  const globals = globalThis as { Bun?: unknown; Deno?: unknown };
-  if (globals.Bun !== undefined) return (await import("../../adapters/bun/embed.ts")).createAgent(options);
-  if (globals.Deno !== undefined) return (await import("../../adapters/deno/embed.ts")).createAgent(options);
-  return (await import("../../adapters/node/embed.ts")).createAgent(options);
-}
 
 describe("createAgent", () => {
   it("starts an agent on free ports that answers HTTP, and is gone after stop", async () => {
