@@ -270,7 +270,7 @@ export class Membership {
   #isSane(alive: Alive): boolean {
     if (alive.node === "" || alive.incarnation > incarnationMax) return false;
     if (alive.version.length < versionLength || ipText(alive.address) === undefined) return false;
-    const [min, max] = alive.version as unknown as readonly [number, number];
+    const [min = 0, max = 0] = alive.version;
     return min > 0 && min <= max;
   }
 

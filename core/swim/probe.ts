@@ -7,7 +7,6 @@
  * And the other side: pinging on behalf of others. One probe of our own at a time; relays are bounded.
  */
 import type { Address } from "../ports/net.ts";
-import type { Bytes } from "../types/bytes.ts";
 import type { Millis } from "../types/ids.ts";
 import type { Awareness } from "./awareness.ts";
 import type { SwimConfig } from "./config.ts";
@@ -221,6 +220,6 @@ export class Probe {
 
 /** Answers go where the question says, else to where it came from. */
 export function replyAddress(origin: Origin | undefined, from: Address): Address {
-  const host = origin === undefined ? undefined : ipText(origin.address as Bytes);
+  const host = origin === undefined ? undefined : ipText(origin.address);
   return origin === undefined || host === undefined ? from : { host, port: origin.port };
 }

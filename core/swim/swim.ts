@@ -26,7 +26,7 @@ import type { SwimDelegate } from "./delegate.ts";
 import { GossipQueue } from "./gossip-queue.ts";
 import { addressOf, claimOf, type MemberState, MemberTable, protocolMax } from "./members.ts";
 import { Membership } from "./membership.ts";
-import type { MemberClaim, Ping, PushPull, SwimMessage } from "./messages.ts";
+import type { Ping, PushPull, SwimMessage } from "./messages.ts";
 import { Probe, replyAddress, type StreamPing } from "./probe.ts";
 import { pushPullInterval, versionConflict } from "./push-pull.ts";
 import { encodeMessage, messageType } from "./wire.ts";
@@ -202,7 +202,9 @@ export class SwimMachine implements GossipMachine {
   }
 
   mergeRefusal(state: PushPull): string | undefined {
-    return versionConflict(this.#table.all(), state.members) ?? (state.join ? this.#mergeRefusedAbove(state.members) : undefined);
+    return (
+      versionConflict(this.#table.all(), state.members) ?? (state.join ? this.#delegate.refuseMerge(state.members) : undefined)
+    );
   }
 
   isMeant(ping: Ping): boolean {
@@ -316,10 +318,6 @@ export class SwimMachine implements GossipMachine {
 
   #ask(request: StreamRequest): void {
     if (this.#streamRequests.length < streamRequestsMax) this.#streamRequests.push(request);
-  }
-
-  #mergeRefusedAbove(claims: readonly MemberClaim[]): string | undefined {
-    return this.#delegate.refuseMerge(claims);
   }
 
   /** memberlist looks the receiver of an answer up by its IP address as if that were a name; so a checksum is rare there. */
