@@ -28,7 +28,9 @@ describe("example: a Raft group of three, driven by hand", () => {
     const applied = new Map(ids.map((id) => [id, [] as string[]]));
 
     /** One round of everything that was waiting to be carried. */
-    const carry = (now: number): void => {
+    let now = 0;
+    const carry = (): void => {
+      now += 50;
       for (const [id, machine] of machines) {
         machine.step(now, { kind: "wake" });
         for (const message of machine.takeMessages()) machines.get(message.to)?.step(now, { kind: "message", message });
@@ -43,11 +45,10 @@ describe("example: a Raft group of three, driven by hand", () => {
       }
     };
 
-    let now = 0;
     const leader = (): RaftMachine | undefined => [...machines.values()].find((machine) => machine.role === "leader");
-    while (leader() === undefined && now < 10_000) carry((now += 50));
+    while (leader() === undefined && now < 10_000) carry();
     leader()?.step(now, { kind: "propose", id: 1, entries: [{ type: entryCommand, data: utf8("hello") }] });
-    for (let round = 0; round < 40; round++) carry((now += 50));
+    for (let round = 0; round < 40; round++) carry();
     assert.deepEqual([...applied.values()], [["hello"], ["hello"], ["hello"]]);
   });
 });
