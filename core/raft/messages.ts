@@ -230,7 +230,9 @@ export interface RaftLimits {
   readonly readsMax: number;
   /** Entries applied since the last snapshot that make the next one due. Consul 1.8: 16384. */
   readonly snapshotThreshold: number;
-  /** As above, in bytes of the log: entries live in memory. */
+  /** The threshold above waits until this long after the last snapshot, so that a busy server does not do nothing else. */
+  readonly snapshotInterval: Millis;
+  /** As above, in bytes of the log, and without waiting: entries live in memory. */
   readonly snapshotBytesThreshold: number;
   /** Entries kept before a snapshot, for followers that are a little behind. Consul 1.8: 10240. */
   readonly trailingEntries: number;
@@ -248,6 +250,7 @@ export const defaultLimits: RaftLimits = {
   writeBytesMax: 16 * 1024 * 1024,
   readsMax: 65_536,
   snapshotThreshold: 16_384,
+  snapshotInterval: 0,
   snapshotBytesThreshold: 64 * 1024 * 1024,
   trailingEntries: 10_240,
   trailingBytesMax: 32 * 1024 * 1024,

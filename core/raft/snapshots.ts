@@ -22,8 +22,8 @@ export function onApplied(raft: RaftState, index: LogIndex): void {
   raft.appliedBytes += log.bytesBetween(log.applied, index, Number.POSITIVE_INFINITY);
   log.appliedTo(index);
   if (raft.snapshotRequested) return;
-  const due = log.applied - log.snapshot >= limits.snapshotThreshold || raft.appliedBytes >= limits.snapshotBytesThreshold;
-  if (!due) return;
+  const many = log.applied - log.snapshot >= limits.snapshotThreshold && raft.now >= raft.snapshotAt + limits.snapshotInterval;
+  if (!many && raft.appliedBytes < limits.snapshotBytesThreshold) return;
   raft.snapshotRequested = true;
   raft.events.push({ kind: "snapshotDue", index: log.applied });
 }
@@ -32,6 +32,7 @@ export function onApplied(raft: RaftState, index: LogIndex): void {
 export function onSnapshotTaken(raft: RaftState, index: LogIndex): void {
   const { log } = raft;
   raft.snapshotRequested = false;
+  raft.snapshotAt = raft.now;
   if (index <= log.snapshot) return; // a leader's snapshot overtook it
   log.snapshotTo(index);
   raft.appliedBytes = log.bytesBetween(index, log.applied, Number.POSITIVE_INFINITY);

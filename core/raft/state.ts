@@ -109,6 +109,8 @@ export class RaftState {
   snapshotRequested = false;
   /** Bytes of entries applied since the last snapshot. */
   appliedBytes = 0;
+  /** When our last snapshot was taken; at first, when we started. */
+  snapshotAt: Millis;
 
   messages: RaftMessage[] = [];
   /** Of a term that is not durable yet. */
@@ -128,6 +130,7 @@ export class RaftState {
     this.written = options.log.last;
     // We may have promised a leader not to vote, just before we stopped: its lease must run out first.
     this.leaderContact = options.now;
+    this.snapshotAt = options.now;
   }
 
   get isVoter(): boolean {
