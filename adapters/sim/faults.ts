@@ -1,0 +1,149 @@
+/**
+ * What goes wrong in one run of a simulated group, and how badly.
+ *
+ * Swarm testing: each seed draws its own subset of the families and its own strengths, and many are off in each run,
+ * because faults that are always on hide one another. Limits of the protocol are drawn as well: an append of at most one
+ * entry reaches states that no loss of packets does.
+ */
+import { below, type Random } from "../../core/ports/random.ts";
+import type { RaftLimits, RaftMessage, RaftTiming } from "../../core/raft/messages.ts";
+import type { Millis } from "../../core/types/ids.ts";
+
+/** Rates are per mille. A mean time of 0 means never. Times are of the world. */
+export interface Faults {
+  /** Of messages between servers, and of requests. */
+  readonly loss: number;
+  readonly duplication: number;
+  readonly delayMax: Millis;
+  /** Messages of this kind suffer `dropRate` besides. */
+  readonly dropKind: RaftMessage["kind"] | undefined;
+  readonly dropRate: number;
+  /** Mean time between new partitions; each holds until the next, a third of them are one-way, a third heal. */
+  readonly partitionEvery: Millis;
+  /** Clocks run at 1 ± this. Must leave room for the lease: see core/raft/reads.ts. */
+  readonly clockSpread: number;
+  /** Wall clocks jump by up to a minute, forward or back. */
+  readonly wallJumpEvery: Millis;
+  /** A server stops for up to `pauseMax` and goes on as if nothing had been. */
+  readonly pauseEvery: Millis;
+  readonly pauseMax: Millis;
+  readonly crashEvery: Millis;
+  /** Followers may be told that a process ended. */
+  readonly noticeCrashes: boolean;
+  readonly diskMax: Millis;
+  /** Of writes: take many election timeouts. */
+  readonly stall: number;
+  /** Of writes: fail; nobody knows what was stored, the server stops and is restarted. */
+  readonly writeError: number;
+  readonly changeEvery: Millis;
+  readonly transferEvery: Millis;
+  /** Operators do not go below this many voters. */
+  readonly votersMin: number;
+  /** Inputs that arrive together share a turn, as they do under an event loop. */
+  readonly coalesce: boolean;
+  /** The state machine takes at most this much at once. */
+  readonly applyBytesMax: number;
+  readonly timing: RaftTiming;
+  readonly limits: Partial<RaftLimits>;
+}
+
+/** What can be switched off alone; {@link withoutFamily}. */
+export const faultFamilies = ["loss", "delay", "partitions", "clocks", "pauses", "crashes", "disk", "members", "limits"] as const;
+export type FaultFamily = (typeof faultFamilies)[number];
+
+const calmTiming: RaftTiming = { heartbeat: 100, election: 100, lease: 50 };
+
+/** Nothing goes wrong. */
+export const noFaults: Faults = {
+  loss: 0,
+  duplication: 0,
+  delayMax: 2,
+  dropKind: undefined,
+  dropRate: 0,
+  partitionEvery: 0,
+  clockSpread: 0,
+  wallJumpEvery: 0,
+  pauseEvery: 0,
+  pauseMax: 0,
+  crashEvery: 0,
+  noticeCrashes: false,
+  diskMax: 2,
+  stall: 0,
+  writeError: 0,
+  changeEvery: 0,
+  transferEvery: 0,
+  votersMin: 2,
+  coalesce: true,
+  applyBytesMax: 1_000_000,
+  timing: calmTiming,
+  limits: {},
+};
+
+const messageKinds: readonly RaftMessage["kind"][] = ["preVote", "vote", "voteReply", "append", "appendReply", "heartbeat"];
+
+/** The swarm's draw for one seed. */
+export function drawFaults(random: Random): Faults {
+  const maybe = (value: number): number => (below(random, 3) === 0 ? 0 : value);
+  const either = (): boolean => below(random, 2) === 0;
+  const small = either();
+  const longLease = either();
+  return {
+    loss: maybe(below(random, 150)),
+    duplication: maybe(below(random, 100)),
+    delayMax: 1 + below(random, either() ? 8 : 50),
+    dropKind: below(random, 4) === 0 ? messageKinds[below(random, messageKinds.length)] : undefined,
+    dropRate: 200 + below(random, 600),
+    partitionEvery: maybe(200 + below(random, 1500)),
+    // Within the tenth that a lease keeps back, where it lasts as long as followers wait; more where it lasts half as long.
+    clockSpread: maybe(longLease ? 40 : 100) / 1000,
+    wallJumpEvery: maybe(500 + below(random, 2000)),
+    pauseEvery: maybe(400 + below(random, 2500)),
+    pauseMax: 50 + below(random, 1000),
+    crashEvery: maybe(200 + below(random, 2000)),
+    noticeCrashes: either(),
+    diskMax: 1 + below(random, either() ? 4 : 50),
+    stall: maybe(below(random, 20)),
+    writeError: maybe(below(random, 6)),
+    changeEvery: maybe(200 + below(random, 1500)),
+    transferEvery: maybe(300 + below(random, 2000)),
+    votersMin: 1 + below(random, 3),
+    coalesce: either(),
+    applyBytesMax: either() ? 1 : 100_000,
+    timing: { ...calmTiming, lease: longLease ? 100 : 50 },
+    limits: {
+      appendEntriesMax: small ? 1 + below(random, 2) : 64,
+      appendBytesMax: either() ? 100 : 100_000,
+      inflightMessagesMax: 1 + below(random, 6),
+      writeBytesMax: either() ? 100 : 100_000,
+      readsMax: either() ? 2 : 1000,
+      uncommittedBytesMax: either() ? 500 : 100_000,
+      snapshotThreshold: either() ? 8 + below(random, 40) : 16_384,
+      trailingEntries: below(random, 20),
+    },
+  };
+}
+
+/** The same run without one kind of trouble. */
+export function withoutFamily(faults: Faults, family: FaultFamily): Faults {
+  const calm = noFaults;
+  switch (family) {
+    case "loss":
+      return { ...faults, loss: 0, duplication: 0, dropKind: undefined };
+    case "delay":
+      return { ...faults, delayMax: calm.delayMax };
+    case "partitions":
+      return { ...faults, partitionEvery: 0 };
+    case "clocks":
+      return { ...faults, clockSpread: 0, wallJumpEvery: 0 };
+    case "pauses":
+      return { ...faults, pauseEvery: 0 };
+    case "crashes":
+      return { ...faults, crashEvery: 0, writeError: 0 };
+    case "disk":
+      return { ...faults, diskMax: calm.diskMax, stall: 0, writeError: 0 };
+    case "members":
+      return { ...faults, changeEvery: 0, transferEvery: 0 };
+    case "limits":
+      return { ...faults, limits: {}, applyBytesMax: calm.applyBytesMax, coalesce: true };
+  }
+}

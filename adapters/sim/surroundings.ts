@@ -1,0 +1,19 @@
+import type { RaftMessage } from "../../core/raft/messages.ts";
+import type { Millis, NodeId } from "../../core/types/ids.ts";
+import type { Faults } from "./faults.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Trace } from "./trace.ts";
+
+/** What a server needs of the group around it. */
+export interface Surroundings {
+  readonly now: Millis;
+  readonly faults: Faults;
+  readonly ledger: Ledger;
+  readonly trace: Trace;
+  /** Faults have ended for this server. */
+  healed(id: NodeId): boolean;
+  at(delay: Millis, act: () => void): void;
+  send(message: RaftMessage): void;
+  /** Its disk failed: the process ends. */
+  failed(id: NodeId): void;
+}

@@ -1,0 +1,108 @@
+/**
+ * What the clients of a simulation do when the caller brings no workload: registers that are read, written, compared and
+ * set, deleted; locks that are taken, released, and lost with their session. Values are unique, keys few, so that
+ * operations meet.
+ */
+import type { Command } from "../../core/catalog/commands.ts";
+import { below, between, type Random } from "../../core/ports/random.ts";
+import type { Millis } from "../../core/types/ids.ts";
+import { type Client, clientNode, type Entry, entryOf, kvOp, type Outcome, sessionId } from "./client.ts";
+import type { Consistency } from "./group-server.ts";
+
+const registers = ["r1", "r2", "r3"];
+export const lockKeys: readonly string[] = ["l1", "l2"];
+
+/** The node that sessions need. */
+export const registerNode: Command = {
+  kind: "register",
+  node: clientNode,
+  id: "",
+  address: "10.0.0.1",
+  datacenter: "dc1",
+  taggedAddresses: undefined,
+  nodeMeta: undefined,
+  skipNodeUpdate: false,
+  service: undefined,
+  checks: [],
+  now: 0,
+};
+
+/** One client's behaviour: `next` does one operation at a time. */
+export class DrawnWorkload {
+  readonly #client: Client;
+  readonly #random: Random;
+  /** Of this client's sessions; 0 for half of them all. */
+  readonly #lockDelay: Millis;
+  /** What this client saw last, by key. */
+  readonly #seen = new Map<string, Entry | undefined>();
+  #values = 0;
+  #sessions = 0;
+  #session: string | undefined;
+
+  constructor(client: Client) {
+    this.#client = client;
+    this.#random = client.random.fork("workload");
+    this.#lockDelay = below(this.#random, 2) === 0 ? 0 : 50;
+  }
+
+  /** Before the next operation. */
+  get pause(): Millis {
+    return between(this.#random, 0, below(this.#random, 4) === 0 ? 80 : 8);
+  }
+
+  next(done: () => void): void {
+    const draw = below(this.#random, 100);
+    if (draw < 75) this.#register(draw, done);
+    else this.#lock(draw, done);
+  }
+
+  /** An operation that shows that the group lives: true when it was answered. */
+  probe(done: (answered: boolean) => void): void {
+    this.#client.kv(kvOp.put(this.#pick(registers), this.#value()), undefined, (outcome) => done(outcome.kind === "done"));
+  }
+
+  #register(draw: number, done: () => void): void {
+    const key = this.#pick(registers);
+    if (draw < 35) this.#get(key, done);
+    else if (draw < 55) this.#client.kv(kvOp.put(key, this.#value()), undefined, done);
+    else if (draw < 68) {
+      const seen = this.#seen.get(key);
+      this.#client.kv(kvOp.cas(key, this.#value(), seen?.index ?? 0), { value: seen?.value, ambiguous: false }, done);
+    } else this.#client.kv(kvOp.delete(key), undefined, done);
+  }
+
+  #lock(draw: number, done: () => void): void {
+    const key = this.#pick(lockKeys);
+    const session = this.#session;
+    if (session === undefined) {
+      const id = sessionId(this.#client.number, ++this.#sessions);
+      this.#client.createSession(id, this.#lockDelay, (outcome) => {
+        if (outcome.kind === "done" && outcome.result.kind === "session") this.#session = id;
+        done();
+      });
+    } else if (draw < 79) this.#get(key, done);
+    else if (draw < 90) this.#client.kv(kvOp.acquire(key, this.#value(), session), undefined, done);
+    else if (draw < 96) this.#client.kv(kvOp.release(key, this.#value(), session), undefined, done);
+    else {
+      this.#session = undefined;
+      this.#client.destroySession(session, this.#lockDelay, done);
+    }
+  }
+
+  #get(key: string, done: () => void): void {
+    const draw = below(this.#random, 10);
+    const consistency: Consistency = draw < 5 ? "default" : draw < 9 ? "consistent" : "stale";
+    this.#client.get(key, consistency, (outcome: Outcome) => {
+      if (outcome.kind === "value") this.#seen.set(key, entryOf(outcome.record));
+      done();
+    });
+  }
+
+  #pick(keys: readonly string[]): string {
+    return keys[below(this.#random, keys.length)] as string;
+  }
+
+  #value(): string {
+    return `${this.#client.number}.${++this.#values}`;
+  }
+}
