@@ -20,8 +20,8 @@ const turnsPerTimeout = 50;
 
 /** The election timeout ran out. */
 export function electionDue(raft: RaftState): void {
-  if (raft.diskStalled) {
-    // Nothing we could promise would become durable: leave it to the others until the disk is back.
+  if (raft.diskStalled || !raft.mayCampaign) {
+    // Nothing we could promise would become durable: leave it to the others until the disk is back. Or our vote is gone for good.
     raft.electionDeadline = Number.POSITIVE_INFINITY;
     return;
   }

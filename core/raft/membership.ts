@@ -105,6 +105,16 @@ export class Membership {
     return this.#voters.includes(id);
   }
 
+  /** True when it votes in the configuration in force at `index`, or in a later one. */
+  isVoterSince(index: LogIndex, id: NodeId): boolean {
+    for (let slot = this.#remembered.length - 1; slot >= 0; slot--) {
+      const remembered = this.#remembered[slot] as Remembered;
+      if (remembered.configuration.servers.some((server) => server.voter && server.id === id)) return true;
+      if (remembered.index <= index) return false;
+    }
+    return false;
+  }
+
   /** What was in force at `index`, for a snapshot taken there. */
   at(index: LogIndex): { readonly index: LogIndex; readonly configuration: Configuration } {
     for (let slot = this.#remembered.length - 1; slot > 0; slot--) {

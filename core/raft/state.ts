@@ -136,6 +136,13 @@ export class RaftState {
   get isVoter(): boolean {
     return this.membership.isVoter(this.id);
   }
+  /**
+   * A voter, or one that is losing its vote by an entry not known to be committed: while that has not spread, a majority
+   * may need the only server that holds it to lead (dissertation section 4.2.2). Pre-votes keep it harmless afterwards.
+   */
+  get mayCampaign(): boolean {
+    return this.isVoter || this.membership.isVoterSince(this.log.committed, this.id);
+  }
   get isSoleVoter(): boolean {
     return this.membership.voters.length === 1 && this.membership.voters[0] === this.id;
   }
@@ -217,9 +224,9 @@ export class RaftState {
     for (const id of leadership.progress.keys()) if (!wanted.has(id)) leadership.progress.delete(id);
   }
 
-  /** A server that may not vote never campaigns; one that is alone need not wait for anybody. */
+  /** A learner never campaigns; a voter that is alone need not wait for anybody. */
   drawElectionDeadline(timeout: Millis): void {
-    if (!this.isVoter) this.electionDeadline = Number.POSITIVE_INFINITY;
+    if (!this.mayCampaign) this.electionDeadline = Number.POSITIVE_INFINITY;
     else if (this.isSoleVoter) this.electionDeadline = this.now;
     else this.electionDeadline = this.now + between(this.random, timeout, 2 * timeout);
   }
