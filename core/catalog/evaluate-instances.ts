@@ -36,7 +36,7 @@ export function checkedInstances(tables: Tables, query: QueryOf<"checkedInstance
   const selected = select(tables, checked, query, { fields: checkedInstanceFields, nodeOf });
   return {
     index,
-    answer: query.passingOnly ? passing(selected) : selected,
+    answer: query.passingOnly ? passingInstances(selected) : selected,
     wakes: [...found.awaited, ...found.names.map(topics.service)],
     stales: [...stales, ...nearTopics(query.near)],
   };
@@ -119,7 +119,7 @@ function withChecks(tables: Tables, { node, service }: ServiceInstance): Checked
 }
 
 /** Drops instances with a check that is not passing. The order is Consul's: the last instance takes the place of one that goes. */
-function passing(instances: readonly CheckedInstance[]): readonly CheckedInstance[] {
+export function passingInstances(instances: readonly CheckedInstance[]): readonly CheckedInstance[] {
   const left = [...instances];
   for (let at = 0; at < left.length; ) {
     const healthy = (left[at] as CheckedInstance).checks.every((check) => check.status === "passing");

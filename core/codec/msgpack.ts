@@ -23,6 +23,7 @@ export type Encodable =
   | string
   | Bytes
   | Float
+  | Encoded
   | readonly Encodable[]
   | ReadonlyMap<string, Encodable>
   | { readonly [field: string]: Encodable | undefined };
@@ -32,6 +33,14 @@ export class Float {
   readonly value: number;
   constructor(value: number) {
     this.value = value;
+  }
+}
+
+/** A value that is encoded already and is written as it is: what many messages share is encoded once. */
+export class Encoded {
+  readonly bytes: Bytes;
+  constructor(bytes: Bytes) {
+    this.bytes = bytes;
   }
 }
 
@@ -91,6 +100,7 @@ class Writer {
     else if (typeof value === "string") this.#text(value);
     else if (value instanceof Uint8Array) this.#raw(value, false);
     else if (value instanceof Float) this.#float(value.value);
+    else if (value instanceof Encoded) this.#verbatim(value.bytes);
     else if (Array.isArray(value)) this.#array(value as readonly Encodable[], depth);
     else if (value instanceof Map) this.#map([...(value as ReadonlyMap<string, Encodable>)], depth);
     else this.#map(sortedFields(value as { readonly [field: string]: Encodable | undefined }), depth);
@@ -98,6 +108,12 @@ class Writer {
 
   finish(): Bytes {
     return this.#bytes.slice(0, this.#used);
+  }
+
+  #verbatim(bytes: Bytes): void {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#used);
+    this.#used += bytes.length;
   }
 
   #array(items: readonly Encodable[], depth: number): void {
@@ -136,9 +152,7 @@ class Writer {
   #raw(content: Bytes, isText: boolean): void {
     if (this.#newDialect && !isText) this.#head(content.length, 0, -1, 0xc4, 0xc5);
     else this.#head(content.length, 0xa0, 31, this.#newDialect ? 0xd9 : 0, 0xda);
-    this.#room(content.length);
-    this.#bytes.set(content, this.#used);
-    this.#used += content.length;
+    this.#verbatim(content);
   }
 
   /** A length in its smallest form: `fix | length`, then `code8` (0: there is none), `code16`, and the code behind it for 32 bits. */
