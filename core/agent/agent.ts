@@ -5,7 +5,9 @@
  *                                  │             └──────► Catalog ◄─apply─┘
  *                                  ├──────► Registrations ──► LocalState ──► AntiEntropy ──► ServerStore.write
  *                                  │             └──────► CheckRunner
- *                                  └──────► Pools (LAN, WAN gossip), RPC listener
+ *                                  └──────► Cluster: pools (LAN, WAN gossip), RPC listener
+ *
+ *   other servers ◄──RaftTransport──► Raft, ServerStore (forwarded requests), Bootstrap;  the leader: ServerCare
  *
  *   new ──start()──► running ──leave()──► left ──stop()──► stopped
  *                       └──────────────── stop() ────────────┘
@@ -19,18 +21,26 @@ import { planReload } from "../config/reload.ts";
 import type { AgentApi, LocalApi, Member, StoreApi } from "../plugin/agent-api.ts";
 import { createHooks, type Hooks } from "../plugin/hooks.ts";
 import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
-import { type Address, formatAddress, type Logger, type LogLevel, type Runtime, type Storage } from "../ports/mod.ts";
-import { AgentError, messageOf } from "../types/errors.ts";
-import type { Millis } from "../types/ids.ts";
+import { encode } from "../codec/cbor.ts";
+import { type Address, formatAddress, type Logger, type LogLevel, type Runtime, type Storage, uuid } from "../ports/mod.ts";
+import { raftTiming } from "../raft/messages.ts";
+import { RaftTransport } from "../raft/transport.ts";
+import type { Bytes } from "../types/bytes.ts";
+import { AgentError, messageOf, unreachable } from "../types/errors.ts";
+import type { Millis, NodeId } from "../types/ids.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { CheckRunner } from "./check-runner.ts";
 import { Cluster } from "./cluster.ts";
 import { consulVersion } from "../version.ts";
 import { Leader } from "./leader.ts";
+import { Bootstrap } from "./bootstrap.ts";
+import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
 import { Raft } from "./raft.ts";
 import { Registrations } from "./registrations.ts";
+import { RetryJoin, startJoin } from "./retry-join.ts";
+import { ServerCare } from "./server-care.ts";
 import { ServerStore } from "./server-store.ts";
 import { SharedReads } from "./shared-reads.ts";
 import { agentStats } from "./stats.ts";
@@ -50,6 +60,10 @@ export interface AgentDependencies {
   readonly onEnd?: (code: number) => void;
 }
 
+/** For another server to take over, and for its answer to what we ask as one leaves. */
+const handOverMax: Millis = 5000;
+const handOverPause: Millis = 20;
+const emptyAnswer = encode(null);
 /** How long plugins may take to finish what is in hand. */
 const pluginStopDeadline: Millis = 500;
 
@@ -71,10 +85,15 @@ export class Agent implements AgentApi {
   readonly #raft: Raft;
   readonly #serverStore: ServerStore;
   readonly #shared: SharedReads;
+  readonly #transport: RaftTransport | undefined;
+  readonly #bootstrap: Bootstrap;
+  readonly #care: ServerCare;
+  readonly #retryJoin: RetryJoin;
   readonly #plugins: PluginHost;
   #config: AgentConfig;
   #stopping: Promise<void> | undefined;
   #left = false;
+  #hadLeader = false;
 
   constructor(dependencies: AgentDependencies) {
     const { runtime, storage, config, nodeId } = dependencies;
@@ -92,9 +111,55 @@ export class Agent implements AgentApi {
       config,
       nodeId,
       sockets: dependencies.sockets,
+      files: config.dataDir === undefined ? undefined : storage.files,
       logger: serverLogger,
-      isLeading: () => this.#leader.leading,
-      onMember: (member) => this.#onMember(member),
+      group: {
+        leader: () => this.#raft.leader(),
+        isLeader: () => this.#raft.isLeader(),
+        servers: () => this.#raft.servers(),
+        remove: (id) => this.#removeServer(id),
+      },
+      acceptServer: (stream) =>
+        this.#transport?.accept(stream) ?? Promise.reject(new AgentError("closed", { message: "this server is alone" })),
+      onMember: (member, change) => this.#onMember(member, change === "reap"),
+    });
+    this.#transport = this.#createTransport(serverLogger.child("raft"));
+    const members = (): readonly Member[] => this.cluster.members("lan");
+    const askServer = (to: NodeId, request: ServerRequest, timeout: Millis): Promise<unknown> =>
+      ask(this.#transport, to, request, timeout);
+    this.#bootstrap = new Bootstrap({
+      clock,
+      logger: serverLogger,
+      self: nodeId,
+      expect: config.bootstrapExpect,
+      datacenter: config.datacenter,
+      members,
+      hasData: () => this.#raft.hasData,
+      ask: askServer,
+      found: (servers) => this.#raft.found(servers),
+    });
+    this.#care = new ServerCare({
+      clock,
+      logger: serverLogger.child("autopilot"),
+      self: nodeId,
+      datacenter: config.datacenter,
+      autopilot: () => this.#config.autopilot,
+      members,
+      servers: () => this.#raft.servers(),
+      lastIndex: () => this.#raft.lastIndex,
+      progressOf: (id) => this.#raft.progressOf(id),
+      heartbeatInterval: raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10,
+      change: (change) => this.#raft.change(change),
+      forceLeave: (name) => this.cluster.forceLeave(name, false),
+    });
+    this.#retryJoin = new RetryJoin({
+      clock,
+      logger: this.#logger,
+      addresses: config.retryJoin,
+      interval: config.retryInterval,
+      attemptsMax: config.retryMax,
+      join: (addresses) => this.cluster.join(addresses, "lan"),
+      onExhausted: () => dependencies.onEnd?.(1),
     });
     this.#leader = new Leader({
       catalog: this.#catalog,
@@ -102,8 +167,9 @@ export class Agent implements AgentApi {
       logger: serverLogger,
       datacenter: config.datacenter,
       self: config.nodeName,
-      members: () => this.cluster.members("lan"),
+      members,
       write: (command) => this.#serverStore.write(command),
+      announce: () => this.cluster.announceLeader(),
       now,
     });
     this.#raft = new Raft({
@@ -115,7 +181,11 @@ export class Agent implements AgentApi {
       logger: serverLogger.child("raft"),
       catalog: this.#catalog,
       apply: (entries) => this.#serverStore.apply(entries),
-      onLeader: (leading) => this.#onLeader(leading),
+      transport: this.#transport,
+      alone: config.bootstrap || config.devMode || !dependencies.sockets,
+      onLeading: (leading) => this.#onLeading(leading),
+      onLeader: (leader) => this.#onLeader(leader),
+      onConfiguration: () => this.#connectServers(),
       onFatal: (error) => {
         this.#logger.log("error", "the log cannot be written any more; shutting down", { error: messageOf(error) });
         dependencies.onEnd?.(1);
@@ -133,6 +203,7 @@ export class Agent implements AgentApi {
       raft: this.#raft,
       shared: this.#shared,
       leader: this.#leader,
+      ask: askServer,
       clock,
       config: () => this.#config,
     });
@@ -206,10 +277,15 @@ export class Agent implements AgentApi {
     try {
       await this.cluster.start();
       await this.#raft.start();
+      this.#connectServers();
+      this.#bootstrap.start();
       await this.#plugins.start();
       await this.#registrations.loadAll();
       this.#logger.log("info", "started state syncer");
       this.#antiEntropy.start();
+      const join = (addresses: readonly string[]): Promise<number> => this.cluster.join(addresses, "lan");
+      await startJoin(this.#config.startJoin, { logger: this.#logger, join });
+      this.#retryJoin.start();
     } catch (error) {
       await this.stop();
       throw error;
@@ -239,6 +315,8 @@ export class Agent implements AgentApi {
     if (this.#left) return;
     this.#left = true;
     this.#logger.log("info", "server starting leave");
+    this.#retryJoin.stop();
+    await this.#handOver();
     await this.cluster.leave();
     // Requests that are still on their way are answered meanwhile.
     if (this.#dependencies.sockets) await this.#pause(this.#config.leaveDrainTime);
@@ -264,29 +342,107 @@ export class Agent implements AgentApi {
 
   async #stop(): Promise<void> {
     this.#logger.log("info", "Requesting shutdown");
+    this.#retryJoin.stop();
+    this.#bootstrap.stop();
     this.#antiEntropy.stop();
     this.#registrations.stop();
+    this.#care.stop();
     this.#leader.resign();
     this.#serverStore.stop();
     this.#shared.stop();
     await this.#plugins.stop(pluginStopDeadline);
     await this.#raft.stop();
+    this.#transport?.stop();
     await this.cluster.stop();
     await this.#dependencies.storage.close();
     this.#logger.log("info", "shutdown complete");
   }
 
-  #onLeader(leading: boolean): void {
+  /** Undefined where there are no sockets: the agent is alone. */
+  #createTransport(logger: Logger): RaftTransport | undefined {
+    const { runtime, config, nodeId, sockets } = this.#dependencies;
+    const { clock, random, streams, crypto } = runtime;
+    if (!sockets || streams === undefined) return undefined;
+    return new RaftTransport({
+      clock,
+      random: random.fork("raft-transport"),
+      streams,
+      logger,
+      self: nodeId,
+      datacenter: config.datacenter,
+      life: uuid(crypto),
+      onMessage: (message) => this.#raft.receive(message),
+      onRequest: (from, body) => this.#onRequest(from, body),
+      onGone: (peer) => this.#raft.feed({ kind: "peerGone", peer }),
+      onUnreachable: (peer) => this.#raft.feed({ kind: "unreachable", peer }),
+    });
+  }
+
+  async #onRequest(from: NodeId, body: Bytes): Promise<Bytes> {
+    const request = decodeRequest(body);
+    if (request === undefined) throw new AgentError("bad-request", { message: "no request that this server knows" });
+    switch (request.kind) {
+      case "write":
+      case "readIndex":
+      case "renewSession":
+        return encode(await this.#serverStore.serve(request));
+      case "removeServer":
+        await this.#care.remove(request.id);
+        return emptyAnswer;
+      case "founding":
+        return encode(this.#bootstrap.onFounding(from));
+      default:
+        return unreachable(request);
+    }
+  }
+
+  /** Keeps a connection to each server that gossip or the Raft configuration knows. Gossip is right about addresses. */
+  #connectServers(): void {
+    const peers = new Map<NodeId, Address>();
+    for (const { id, address } of this.#raft.servers()) {
+      const at = parseAddress(address);
+      if (at !== undefined) peers.set(id, at);
+    }
+    for (const { id, address, status } of this.cluster.servers()) if (status === "alive" || peers.has(id)) peers.set(id, address);
+    peers.delete(this.nodeId);
+    this.#transport?.connectTo(peers);
+  }
+
+  async #removeServer(id: NodeId): Promise<void> {
+    const leader = this.#raft.leader();
+    if (this.#raft.isLeader()) await this.#care.remove(id);
+    else if (leader === undefined) throw new AgentError("no-leader", { message: "No cluster leader" });
+    else await ask(this.#transport, leader, { kind: "removeServer", id }, handOverMax);
+  }
+
+  /** A leader that leaves lets another one lead first, so that nobody waits for an election. */
+  async #handOver(): Promise<void> {
+    const voters = this.#raft.servers().filter((server) => server.voter);
+    if (!this.#raft.isLeader() || voters.length < 2) return;
+    this.#raft.transferLeadership();
+    const { clock } = this.#dependencies.runtime;
+    const deadline = clock.monotonic() + handOverMax;
+    while (clock.monotonic() < deadline) {
+      const leader = this.#raft.leader();
+      if (leader !== undefined && leader !== this.nodeId) return;
+      await this.#pause(handOverPause);
+    }
+    this.#logger.log("warn", "no other server took over; leaving as the leader");
+  }
+
+  #onLeading(leading: boolean): void {
+    const logger = this.#logger.child("server");
     if (!leading) {
+      this.#care.stop();
       this.#leader.resign();
-      this.#logger.child("server").log("info", "cluster leadership lost");
-      this.hooks.notify("leaderChanged", { leader: undefined });
+      logger.log("info", "cluster leadership lost");
       return;
     }
-    this.#logger.child("server").log("info", "cluster leadership acquired");
+    logger.log("info", "cluster leadership acquired");
     this.#leader
       .establish(() => {
-        this.#serverStore.onLeading();
+        this.#serverStore.onLeader();
+        this.#care.start();
         this.hooks.notify("leaderChanged", { leader: formatAddress(this.cluster.rpcAddress()) });
       })
       .catch((error: unknown) => {
@@ -295,12 +451,24 @@ export class Agent implements AgentApi {
       });
   }
 
-  #onMember(member: Member): void {
+  #onLeader(leader: NodeId | undefined): void {
+    if (leader !== undefined) this.#serverStore.onLeader();
+    // Our own leading is told once it is established.
+    if (leader !== this.nodeId) this.hooks.notify("leaderChanged", { leader: this.cluster.leader() || undefined });
+    if (leader === undefined || this.#hadLeader) return;
+    this.#hadLeader = true;
+    this.#antiEntropy.syncFull();
+  }
+
+  #onMember(member: Member, reaped: boolean): void {
     if (member.status === "alive") this.hooks.notify("memberJoined", member);
     else if (member.status === "failed") this.hooks.notify("memberFailed", member);
     else if (member.status === "left") this.hooks.notify("memberLeft", member);
+    this.#connectServers();
+    this.#bootstrap.look();
+    this.#care.look();
     this.#leader
-      .reconcileMember(member)
+      .reconcileMember(member, reaped)
       .catch((error: unknown) =>
         this.#logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }),
       );
@@ -321,6 +489,14 @@ export class Agent implements AgentApi {
   #pause(delay: Millis): Promise<void> {
     return new Promise((resolve) => this.#dependencies.runtime.clock.after(delay, resolve));
   }
+}
+
+/** "ip:port" as {@link formatAddress} writes it. */
+function parseAddress(text: string): Address | undefined {
+  const colon = text.lastIndexOf(":");
+  const port = Number(text.slice(colon + 1));
+  if (colon < 1 || !Number.isInteger(port)) return undefined;
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port };
 }
 
 export type { Address };

@@ -5,26 +5,48 @@
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, Member } from "../plugin/agent-api.ts";
+import type { ClusterApi, Member, RaftPeer } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
-import { type Address, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
+import { type Address, type ByteStream, type FileStore, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
+import type { RaftServer } from "../raft/messages.ts";
+import { firstByte } from "../rpc/first-byte.ts";
 import { createRpcServer, type RpcHandler, type RpcServer } from "../rpc/server.ts";
+import type { MemberEventKind } from "../serf/members.ts";
 import { createPool, type Pool } from "../serf/pool.ts";
-import { AgentError, assert } from "../types/errors.ts";
+import { text, utf8 } from "../types/bytes.ts";
+import { AgentError, assert, messageOf } from "../types/errors.ts";
+import type { NodeId } from "../types/ids.ts";
 import { lonelyMember, serverTags } from "./identity.ts";
+import { refuseInLan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
 
 export interface ClusterOptions {
   readonly runtime: Runtime;
   readonly config: AgentConfig;
   readonly nodeId: string;
   readonly sockets: boolean;
+  /** Where gossip remembers members across a restart. Undefined: nowhere. */
+  readonly files: FileStore | undefined;
   readonly logger: Logger;
-  readonly isLeading: () => boolean;
-  readonly onMember: (member: Member) => void;
+  readonly group: GroupView;
+  /** A connection of another server of the group. */
+  readonly acceptServer: (stream: ByteStream) => Promise<void>;
+  readonly onMember: (member: Member, change: MemberEventKind) => void;
+}
+
+/** The Raft group, as far as others ask about it. */
+export interface GroupView {
+  /** Undefined: unknown. */
+  leader(): NodeId | undefined;
+  isLeader(): boolean;
+  servers(): readonly RaftServer[];
+  /** Rejects with `rejected` in Consul's words. */
+  remove(id: NodeId): Promise<void>;
 }
 
 /** Between datacenters: slower rounds, more patience (memberlist's WAN defaults). */
 const wanTiming = { pushPullInterval: 60_000, gossipToTheDead: 60_000, streamTimeout: 30_000 } as const;
+/** Of the user event by which a new leader is announced; Consul's servers know it too. */
+const newLeaderEvent = "consul:new-leader";
 const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
 export class Cluster implements ClusterApi {
@@ -57,6 +79,7 @@ export class Cluster implements ClusterApi {
       logger: logger.child("rpc"),
       at: { host: config.bindAddr, port: config.ports.server },
       handlers: this.#handlers(),
+      upgrades: new Map([[firstByte.ownRaft, this.#options.acceptServer]]),
       limits: {
         connectionsPerClientMax: config.limits.rpcMaxConnsPerClient,
         handshakeTimeout: config.limits.rpcHandshakeTimeout,
@@ -70,9 +93,25 @@ export class Cluster implements ClusterApi {
     // Last: its tags name the other two ports.
     this.#lan = this.#pool("lan");
     this.#gossipPorts.lan = (await this.#lan.start()).port;
-    logger.log("info", "Adding LAN server", {
-      server: `${config.nodeName} (Addr: tcp/${formatAddress(this.rpcAddress())}) (DC: ${config.datacenter})`,
-    });
+    const own = serverOf(this.self(), config.datacenter);
+    if (own !== undefined) this.#noteServer(own);
+  }
+
+  /** Servers of this datacenter, in whatever state; from gossip. */
+  servers(): readonly ServerMember[] {
+    return serversAmong(this.members("lan"), this.#options.config.datacenter);
+  }
+
+  /** Tells all servers that this one leads now. */
+  announceLeader(): void {
+    const { config, logger } = this.#options;
+    if (this.#lan === undefined) {
+      logger.log("info", "New leader elected", { payload: config.nodeName });
+      return;
+    }
+    this.#lan
+      .userEvent(newLeaderEvent, utf8(config.nodeName), false)
+      .catch((error: unknown) => logger.log("error", "failed to broadcast new leader event", { error: messageOf(error) }));
   }
 
   /** Where other servers and clients reach this server's RPC. */
@@ -104,11 +143,31 @@ export class Cluster implements ClusterApi {
   }
 
   leader(): string {
-    return this.#options.isLeading() ? formatAddress(this.rpcAddress()) : "";
+    const { group } = this.#options;
+    const leader = group.leader();
+    if (leader === undefined) return "";
+    return group.servers().find((server) => server.id === leader)?.address ?? "";
   }
 
   peers(): readonly string[] {
-    return [formatAddress(this.rpcAddress())];
+    return this.#options.group.servers().map((server) => server.address);
+  }
+
+  raftServers(): readonly RaftPeer[] {
+    const { group } = this.#options;
+    const leader = group.leader();
+    const names = new Map(this.servers().map((server) => [server.id, server.name]));
+    return group.servers().map(({ id, address, voter }) => ({
+      id,
+      node: names.get(id) ?? "(unknown)",
+      address,
+      voter,
+      leader: id === leader,
+    }));
+  }
+
+  removeRaftServer(id: NodeId): Promise<void> {
+    return this.#options.group.remove(id);
   }
 
   datacenters(): readonly string[] {
@@ -116,19 +175,20 @@ export class Cluster implements ClusterApi {
   }
 
   isLeader(): boolean {
-    return this.#options.isLeading();
+    return this.#options.group.isLeader();
   }
 
-  join(_addresses: readonly string[], _pool: "lan" | "wan"): Promise<number> {
-    return Promise.reject(
-      new AgentError("not-supported", { message: "Joining other agents is not supported yet: this agent runs alone" }),
-    );
+  async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+    if (pool === "wan") throw new AgentError("not-supported", { message: "Joining other datacenters is not supported yet" });
+    if (this.#lan === undefined)
+      throw new AgentError("not-supported", { message: "Cannot join: this agent runs without sockets" });
+    return this.#lan.join(addresses);
   }
 
-  forceLeave(node: string, prune: boolean): Promise<void> {
-    return this.#lan === undefined
-      ? Promise.reject(new AgentError("rejected", { message: `agent: No node found with name '${node}'` }))
-      : this.#lan.forceLeave(node, prune);
+  async forceLeave(node: string, prune: boolean): Promise<void> {
+    if (this.#lan === undefined || !this.members("lan").some((member) => member.name === node))
+      throw new AgentError("rejected", { message: `agent: No node found with name '${node}'` });
+    await this.#lan.forceLeave(node, prune);
   }
 
   pools(): { readonly lan: Pool | undefined; readonly wan: Pool | undefined } {
@@ -163,7 +223,7 @@ export class Cluster implements ClusterApi {
   }
 
   #pool(kind: "lan" | "wan"): Pool {
-    const { runtime, logger, config } = this.#options;
+    const { runtime, logger, config, files } = this.#options;
     const { clock, random, crypto, datagrams, streams } = runtime;
     assert(datagrams !== undefined && streams !== undefined, "a pool is made only where there are sockets");
     const lan = kind === "lan";
@@ -182,11 +242,38 @@ export class Cluster implements ClusterApi {
       advertise: lan ? config.advertiseAddr : config.advertiseAddrWan,
       tags: this.#tags(kind),
       gossip: lan ? config.gossipLan : config.gossipWan,
+      ...(files === undefined
+        ? {}
+        : { snapshot: { files, name: lan ? "serf/local.snapshot" : "serf/remote.snapshot", rejoinAfterLeave: false } }),
       ...(lan ? {} : { timing: wanTiming }),
+      ...(lan ? { serf: { refuse: (members) => refuseInLan(members, this.#who()) } } : {}),
       onEvent: (event) => {
-        if (lan && event.kind !== "user") this.#options.onMember(event.member);
+        if (!lan) return;
+        if ("member" in event) this.#onMember(event.kind, event.member);
+        else if (event.kind === "user" && event.name === newLeaderEvent)
+          logger.log("info", "New leader elected", { payload: text(event.payload) });
       },
     });
+  }
+
+  #who(): { readonly name: string; readonly id: NodeId; readonly datacenter: string } {
+    const { config, nodeId } = this.#options;
+    return { name: config.nodeName, id: nodeId, datacenter: config.datacenter };
+  }
+
+  #onMember(change: MemberEventKind, member: Member): void {
+    const { config, logger, onMember } = this.#options;
+    const server = serverOf(member, config.datacenter);
+    if (server !== undefined && member.name !== config.nodeName) {
+      if (change === "join") this.#noteServer(server);
+      else if (change !== "update") logger.log("info", "removing server", { server: describe(server, config.datacenter) });
+    }
+    onMember(member, change);
+  }
+
+  #noteServer(server: ServerMember): void {
+    const { logger, config } = this.#options;
+    logger.log("info", "Adding LAN server", { server: describe(server, config.datacenter) });
   }
 
   #handlers(): ReadonlyMap<string, RpcHandler> {
@@ -196,4 +283,8 @@ export class Cluster implements ClusterApi {
       ["Status.Peers", async () => [...this.peers()]],
     ]);
   }
+}
+
+function describe(server: ServerMember, datacenter: string): string {
+  return `${server.name} (Addr: tcp/${formatAddress(server.address)}) (DC: ${datacenter})`;
 }

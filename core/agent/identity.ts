@@ -65,6 +65,7 @@ export function serverTags(config: AgentConfig, nodeId: string, pool: "lan" | "w
     ft_fs: "1",
     ...(pool === "lan" ? { wan_join_port: String(ports.serfWan) } : {}),
     ...(config.bootstrap ? { bootstrap: "1" } : {}),
+    ...(config.bootstrapExpect > 1 ? { expect: String(config.bootstrapExpect) } : {}),
   };
 }
 

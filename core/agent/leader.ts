@@ -1,5 +1,6 @@
 /**
- * What only the leader does: keeps the catalog in step with the members, ends sessions, forgets old tombstones.
+ * What only the leader does: keeps the catalog in step with the members, ends sessions, forgets old tombstones. Its care
+ * for the other servers is in server-care.ts.
  *
  *   follower ──elected──► barrier ──► establish (session timers, reconcile) ──► leading ──lost──► follower
  *
@@ -28,6 +29,8 @@ export interface LeaderOptions {
   readonly self: string;
   readonly members: () => readonly Member[];
   readonly write: (command: Command) => Promise<CommandResult>;
+  /** Tells all servers who leads now. */
+  readonly announce: () => void;
   readonly now: () => number;
 }
 
@@ -35,6 +38,8 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #sessions: SessionTimers;
   #leading = false;
+  /** Rises with each beginning and each end: what began in an earlier one is over. */
+  #stage = 0;
   #reconcileTimer: Timer | undefined;
   #tombstoneTimer: Timer | undefined;
   /** Tombstones up to `index` may go at `at`. Bounded: one per granule of 30 s, 15 minutes long. */
@@ -61,18 +66,22 @@ export class Leader {
 
   /** `onLeading` is called when reads by this leader see everything its predecessors committed. */
   async establish(onLeading: () => void): Promise<void> {
-    const { catalog, write, logger } = this.#options;
+    const { catalog, write, announce } = this.#options;
+    const stage = ++this.#stage;
     await write({ kind: "barrier" });
+    if (stage !== this.#stage) return;
     this.#leading = true;
     onLeading();
     for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
     this.#noteTombstones(catalog.lastIndex);
-    logger.log("info", "New leader elected", { payload: this.#options.self });
     await this.reconcile();
+    if (stage !== this.#stage) return;
+    announce();
     this.#armReconcile();
   }
 
   resign(): void {
+    this.#stage++;
     this.#leading = false;
     this.#sessions.clear();
     this.#reconcileTimer?.cancel();
@@ -123,15 +132,17 @@ export class Leader {
     }
   }
 
-  async reconcileMember(member: Member): Promise<void> {
+  /** `reaped`: gossip has forgotten it. */
+  async reconcileMember(member: Member, reaped = false): Promise<void> {
     if (!this.#leading) return;
+    if (reaped) return this.#forget(member, "reaped");
     switch (member.status) {
       case "alive":
         return this.#markAlive(member);
       case "failed":
         return this.#markFailed(member);
       case "left":
-        return this.#forget(member);
+        return this.#forget(member, "left");
       default:
         return;
     }
@@ -174,14 +185,14 @@ export class Leader {
     await this.#register(member, known.node, undefined, serfHealth("critical"));
   }
 
-  async #forget(member: Member): Promise<void> {
+  async #forget(member: Member, reason: "left" | "reaped"): Promise<void> {
     if (member.name === this.#options.self) {
       this.#options.logger.log("warn", "deregistering self should be done by follower", { name: member.name });
       return;
     }
     const known = this.#options.catalog.evaluate({ kind: "nodeServices", node: member.name }).answer;
     if (known?.node.node !== member.name) return;
-    this.#options.logger.log("info", "deregistering member", { member: member.name, reason: "left" });
+    this.#options.logger.log("info", "deregistering member", { member: member.name, reason });
     await this.#options.write({
       kind: "deregister",
       node: member.name,

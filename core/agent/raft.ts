@@ -2,19 +2,35 @@
  * Raft as the agent runs it: loads what the stores hold, restores the catalog from the newest snapshot, then drives.
  *
  *   new ──start(): load, restore──► running ──stop()──► at rest
+ *                                     │ ▲
+ *                                     └─┘ found(): the first configuration, where there is no data yet
  *
- * A lone server (dev mode, -bootstrap) brings up a group of itself at its first start.
+ * A lone server (dev mode, -bootstrap) founds a group of itself at its first start. Any other is passive until its group
+ * is founded (bootstrap.ts) or a leader adds it: without a configuration a Raft machine votes, and campaigns never.
  */
 import type { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type Address, formatAddress, type LogEntry, type Logger, type Runtime, type Storage } from "../ports/mod.ts";
 import { loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
-import { entryCommand, raftTiming } from "../raft/messages.ts";
+import {
+  type Configuration,
+  entryCommand,
+  type MembershipChange,
+  type RaftInput,
+  type RaftMessage,
+  type RaftServer,
+  raftTiming,
+} from "../raft/messages.ts";
+import type { RaftMachine } from "../raft/raft.ts";
 import type { SnapshotContent } from "../raft/snapshot-transfer.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
+import type { RaftTransport } from "../raft/transport.ts";
 import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
+
+/** Consul's default for `raft_snapshot_interval`. */
+const snapshotInterval: Millis = 30_000;
 
 export interface RaftOptions {
   readonly runtime: Runtime;
@@ -26,31 +42,62 @@ export interface RaftOptions {
   readonly logger: Logger;
   readonly catalog: Catalog;
   readonly apply: (entries: readonly LogEntry[]) => readonly unknown[];
-  readonly onLeader: (leading: boolean) => void;
+  /** Undefined: a group of one, which has nobody to write to. */
+  readonly transport: RaftTransport | undefined;
+  /** The first start founds a group of this server alone. */
+  readonly alone: boolean;
+  /** This server began or ceased to lead. */
+  readonly onLeading: (leading: boolean) => void;
+  /** Another leader, or none. */
+  readonly onLeader: (leader: NodeId | undefined) => void;
+  readonly onConfiguration: () => void;
   readonly onFatal: (error: unknown) => void;
 }
 
 export class Raft {
   readonly #options: RaftOptions;
   #driver: RaftDriver | undefined;
+  #machine: RaftMachine | undefined;
   #leading = false;
+  #leader: NodeId | undefined;
 
   constructor(options: RaftOptions) {
     this.#options = options;
   }
 
-  async start(): Promise<void> {
-    const { runtime, storage, config, nodeId, logger, catalog } = this.#options;
+  start(): Promise<void> {
+    const { alone, nodeId } = this.#options;
+    const self = { id: nodeId, address: formatAddress(this.#options.address()), voter: true };
+    return this.#load(alone ? { servers: [self] } : undefined);
+  }
+
+  /** This server belongs, or belonged, to a group. */
+  get hasData(): boolean {
+    const state = this.#driver?.state();
+    return state === undefined || state.lastIndex > 0 || state.snapshotIndex > 0;
+  }
+
+  /** Writes the group's first configuration and campaigns. Only where there is no data, and by one server of the group. */
+  async found(servers: readonly RaftServer[]): Promise<void> {
+    if (this.hasData) return;
+    await this.#driver?.stop();
+    await this.#load({ servers });
+    this.feed({ kind: "campaign" });
+  }
+
+  async #load(bootstrap: Configuration | undefined): Promise<void> {
+    const { runtime, storage, config, nodeId, logger, catalog, transport } = this.#options;
     const address = formatAddress(this.#options.address());
     const { machine, snapshot } = await loadRaft(storage.raft, storage.snapshots, {
       id: nodeId,
       random: runtime.random.fork("raft"),
       timing: raftTiming(config.raftMultiplier, config.devMode),
       limits: {
+        snapshotInterval: config.raftSnapshotInterval > 0 ? config.raftSnapshotInterval : snapshotInterval,
         ...(config.raftSnapshotThreshold > 0 ? { snapshotThreshold: config.raftSnapshotThreshold } : {}),
         ...(config.raftTrailingLogs > 0 ? { trailingEntries: config.raftTrailingLogs } : {}),
       },
-      bootstrap: { servers: [{ id: nodeId, address, voter: true }] },
+      ...(bootstrap === undefined ? {} : { bootstrap }),
       now: runtime.clock.monotonic(),
     });
     const content = snapshotContent(catalog);
@@ -62,11 +109,17 @@ export class Raft {
       index: machine.configurationIndex,
       servers: describeServers(machine.configuration.servers),
     });
-    if (!machine.configuration.servers.some((server) => server.id === nodeId)) {
-      throw new AgentError("config-invalid", {
-        message: `The data directory belongs to another server: its Raft group is ${describeServers(machine.configuration.servers)} and this one is ${nodeId}. Restore the file node-id, or start with an empty data directory`,
-      });
+    const { servers } = machine.configuration;
+    // In a group of several a leader adds us again; alone, nobody would.
+    if (servers.length > 0 && !servers.some((server) => server.id === nodeId)) {
+      if (!this.#options.alone)
+        logger.log("warn", "this server is not in its own configuration", { servers: describeServers(servers) });
+      else
+        throw new AgentError("config-invalid", {
+          message: `The data directory belongs to another server: its Raft group is ${describeServers(servers)} and this one is ${nodeId}. Restore the file node-id, or start with an empty data directory`,
+        });
     }
+    this.#machine = machine;
     this.#driver = new RaftDriver({
       machine,
       clock: runtime.clock,
@@ -75,24 +128,75 @@ export class Raft {
       logger,
       content,
       apply: this.#options.apply,
-      // A group of one has nobody to write to.
-      send: () => {},
+      send: (message) => transport?.send(message),
+      onConfiguration: () => this.#options.onConfiguration(),
       onLeader: (event) => {
         logger.log("info", `entering ${event.role} state`, {
           node: `Node at ${address} [${capitalised(event.role)}]`,
           term: event.term,
         });
-        if (event.isLeader === this.#leading) return;
-        this.#leading = event.isLeader;
-        this.#options.onLeader(event.isLeader);
+        if (event.isLeader !== this.#leading) {
+          this.#leading = event.isLeader;
+          this.#options.onLeading(event.isLeader);
+        }
+        if (event.leader === this.#leader) return;
+        this.#leader = event.leader;
+        this.#options.onLeader(event.leader);
       },
       onFatal: this.#options.onFatal,
     });
     this.#driver.start();
+    this.#options.onConfiguration();
   }
 
   async stop(): Promise<void> {
     await this.#driver?.stop();
+  }
+
+  receive(message: RaftMessage): void {
+    this.#driver?.receive(message);
+  }
+
+  feed(input: Extract<RaftInput, { kind: "peerGone" | "unreachable" | "campaign" }>): void {
+    this.#driver?.feed(input);
+  }
+
+  /** The configuration in force. */
+  servers(): readonly RaftServer[] {
+    return this.#machine?.configuration.servers ?? [];
+  }
+
+  /** Who leads, as far as is known here. */
+  leader(): NodeId | undefined {
+    return this.#leader;
+  }
+
+  /** What the leader knows of another server; undefined for others than the leader. */
+  progressOf(id: NodeId): { readonly match: LogIndex; readonly lastContact: Millis } | undefined {
+    return this.#machine?.progressOf(id);
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#machine?.lastIndex ?? 0;
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#machine?.appliedIndex ?? 0;
+  }
+
+  /** As {@link RaftDriver.whenApplied}. */
+  whenApplied(index: LogIndex, timeout: Millis): Promise<void> {
+    return this.#running().whenApplied(index, timeout);
+  }
+
+  /** As {@link RaftDriver.change}. */
+  async change(change: MembershipChange): Promise<void> {
+    await this.#running().change(change);
+  }
+
+  /** Asks another voter to lead. The outcome shows in `onLeader`. */
+  transferLeadership(): void {
+    this.#driver?.transferLeadership();
   }
 
   propose(data: Bytes): Promise<{ readonly index: LogIndex; readonly result: unknown }> {
@@ -120,7 +224,7 @@ export class Raft {
   }
 
   knowsLeader(): boolean {
-    return this.#driver?.state().leader !== undefined;
+    return this.#leader !== undefined;
   }
 
   /** The group `raft` of `consul info`. */
@@ -139,7 +243,9 @@ export class Raft {
       last_snapshot_term: String(state.snapshotTerm),
       latest_configuration: describeServers(state.configuration.servers),
       latest_configuration_index: "0",
-      num_peers: String(Math.max(0, voters - 1)),
+      num_peers: String(
+        Math.max(0, voters - (state.configuration.servers.some(({ id, voter }) => voter && id === state.id) ? 1 : 0)),
+      ),
       protocol_version: "3",
       protocol_version_max: "3",
       protocol_version_min: "0",

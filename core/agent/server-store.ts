@@ -1,10 +1,14 @@
 /**
  * The catalog as a server serves it: writes go through Raft, reads wait for what their consistency asks.
  *
- *   write ──encode──► RaftDriver ──committed──► Catalog.apply ──► result to the proposer, watches to the waiters
- *   read  stale: at once │ default: while the lease holds │ consistent: after a read index
+ *   write ──encode──► leader: RaftDriver ──committed──► Catalog.apply ──► result to the proposer, watches to the waiters
+ *                     follower: asks the leader to do so
+ *   read  stale: at once
+ *         default: leader, while its lease holds │ consistent: leader, after a read index
+ *         follower: asks the leader for the index from which on its own catalog is fresh enough, and answers from that
  *
- * Without a leader a request is held for `rpc_hold_timeout`, as Consul does, then fails with `No cluster leader`.
+ * Without a leader a request is held for `rpc_hold_timeout`, as Consul does, then fails with `No cluster leader`. A
+ * write is only sent again when it was certainly not carried out.
  */
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Command, CommandResult } from "../catalog/commands.ts";
@@ -13,20 +17,34 @@ import { decode, encode } from "../codec/cbor.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
+import { leadershipLost } from "../raft/driver.ts";
 import { entryCommand } from "../raft/messages.ts";
-import { AgentError, assert } from "../types/errors.ts";
+import { AgentError, unreachable } from "../types/errors.ts";
+import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
+import type { ServerRequest } from "./forwarding.ts";
 import type { Leader } from "./leader.ts";
 import type { Raft } from "./raft.ts";
 import type { SharedReads } from "./shared-reads.ts";
 
 /** Requests held without a leader; more are refused at once. */
 const heldMax = 10_000;
+/** Between attempts to reach a leader that is known but does not answer as one. */
+const againAfter: Millis = 50;
+/** Consul 1.8: 30 s to enter the log. */
+const writeTimeout: Millis = 30_000;
+const readTimeout: Millis = 5000;
+/** As Consul says that it never heard of one. */
+const lastContactMax: Millis = 9_223_372_036_854;
+/** What another server answered gets this prefix (Consul 1.8). */
+const forwardedPrefix = "rpc error making call: ";
 
 export interface ServerStoreOptions {
   readonly catalog: Catalog;
   readonly raft: Raft;
   readonly shared: SharedReads;
   readonly leader: Leader;
+  /** Asks another server of the group; see forwarding.ts. */
+  readonly ask: (to: NodeId, request: ServerRequest, timeout: Millis) => Promise<unknown>;
   readonly clock: Clock;
   readonly config: () => AgentConfig;
 }
@@ -34,6 +52,7 @@ export interface ServerStoreOptions {
 export class ServerStore implements StoreApi {
   readonly #options: ServerStoreOptions;
   readonly #held = new Set<Held>();
+  readonly #rounds = { default: new SharedRound(), consistent: new SharedRound() };
 
   constructor(options: ServerStoreOptions) {
     this.#options = options;
@@ -45,7 +64,7 @@ export class ServerStore implements StoreApi {
 
   meta(index: number): ReadMeta {
     const { raft } = this.#options;
-    return { index, knownLeader: raft.knowsLeader(), lastContact: Math.floor(raft.lastContact()) };
+    return { index, knownLeader: raft.knowsLeader(), lastContact: Math.min(Math.floor(raft.lastContact()), lastContactMax) };
   }
 
   async read<Kind extends QueryKind>(
@@ -55,7 +74,7 @@ export class ServerStore implements StoreApi {
     this.#requireLocal(options.datacenter);
     await this.#consistent(options.consistency);
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
-    return { meta: this.meta(index), answer };
+    return { meta: this.#metaFor(options.consistency, index), answer };
   }
 
   readNow<Kind extends QueryKind>(
@@ -73,7 +92,9 @@ export class ServerStore implements StoreApi {
   ): Promise<Shared<Rendered>> {
     this.#requireLocal(request.options.datacenter);
     await this.#consistent(request.options.consistency);
-    return this.#options.shared.read(request, blocking);
+    const shared = await this.#options.shared.read(request, blocking);
+    if (request.options.consistency === "stale" || this.#options.raft.isLeader()) return shared;
+    return { meta: this.#metaFor(request.options.consistency, shared.meta.index), rendered: shared.rendered };
   }
 
   sharedNow<Rendered extends object>(key: string, consistency: Consistency): Shared<Rendered> | undefined {
@@ -82,21 +103,52 @@ export class ServerStore implements StoreApi {
 
   async write(command: Command, options: { readonly datacenter?: string } = {}): Promise<CommandResult> {
     this.#requireLocal(options.datacenter);
-    if (!this.#options.raft.isLeader()) await this.#leaderKnown();
-    const { result } = await this.#options.raft.propose(encode(command));
-    return result as CommandResult;
+    const data = encode(command);
+    if (this.#options.raft.isLeader()) {
+      try {
+        return (await this.#options.raft.propose(data)).result as CommandResult;
+      } catch (error) {
+        if (!mayTryAgain(error, false)) throw error;
+      }
+    }
+    const { here, value } = await this.#atLeader<CommandResult>({
+      here: async () => (await this.#options.raft.propose(data)).result as CommandResult,
+      there: (leader) => this.#options.ask(leader, { kind: "write", command: data }, writeTimeout) as Promise<CommandResult>,
+      repeatable: false,
+    });
+    if (here || value.kind !== "rejected") return value;
+    return { kind: "rejected", message: forwardedPrefix + value.message };
   }
 
   async renewSession(id: string, options: { readonly datacenter?: string } = {}): Promise<boolean> {
     this.#requireLocal(options.datacenter);
-    if (!this.#options.leader.leading) await this.#leaderKnown();
-    return this.#options.leader.renewSession(id);
+    const { value } = await this.#atLeader({
+      here: async () => this.#renewHere(id),
+      there: async (leader) => (await this.#options.ask(leader, { kind: "renewSession", id }, readTimeout)) === true,
+      repeatable: true,
+    });
+    return value;
   }
 
-  /** Leadership was established here: whoever was held goes on. */
-  onLeading(): void {
-    for (const held of this.#held) held.release();
-    this.#held.clear();
+  /** What a follower asks of its leader. Rejects with `no-leader` where this server is none. */
+  async serve(request: Extract<ServerRequest, { readonly kind: "write" | "readIndex" | "renewSession" }>): Promise<unknown> {
+    const { raft } = this.#options;
+    if (!raft.isLeader()) throw noLeader();
+    switch (request.kind) {
+      case "write":
+        return (await raft.propose(request.command)).result;
+      case "readIndex":
+        return !request.consistent && this.#mayAnswerNow("default") ? raft.appliedIndex : raft.readIndex();
+      case "renewSession":
+        return this.#renewHere(request.id);
+      default:
+        return unreachable(request);
+    }
+  }
+
+  /** There is a leader, here or elsewhere: whoever was held goes on. */
+  onLeader(): void {
+    for (const held of [...this.#held]) held.release();
   }
 
   /** Applies committed entries, in order; what each answers goes to its proposer. */
@@ -114,8 +166,7 @@ export class ServerStore implements StoreApi {
   }
 
   stop(): void {
-    for (const held of this.#held) held.refuse();
-    this.#held.clear();
+    for (const held of [...this.#held]) held.refuse();
   }
 
   #mayAnswerNow(consistency: Consistency): boolean {
@@ -129,10 +180,55 @@ export class ServerStore implements StoreApi {
     }
   }
 
+  /** What was asked of the leader is as fresh as the leader is, wherever it is answered. */
+  #metaFor(consistency: Consistency, index: LogIndex): ReadMeta {
+    return consistency === "stale" ? this.meta(index) : { index, knownLeader: true, lastContact: 0 };
+  }
+
+  /** Resolves when the catalog may answer with this consistency. */
   async #consistent(consistency: Consistency): Promise<void> {
     if (this.#mayAnswerNow(consistency)) return;
-    if (!this.#options.leader.leading) await this.#leaderKnown();
-    if (!this.#mayAnswerNow(consistency)) await this.#options.raft.readIndex();
+    const { raft } = this.#options;
+    const consistent = consistency === "consistent";
+    const round = consistent ? this.#rounds.consistent : this.#rounds.default;
+    await this.#atLeader({
+      here: async () => void (await raft.readIndex()),
+      there: async (leader) => {
+        const index = await round.ask(() => this.#options.ask(leader, { kind: "readIndex", consistent }, readTimeout));
+        await raft.whenApplied(checkedInteger(index) ?? Number.MAX_SAFE_INTEGER, readTimeout);
+      },
+      repeatable: true,
+    });
+  }
+
+  #renewHere(id: string): boolean {
+    if (!this.#options.leader.leading) throw noLeader();
+    return this.#options.leader.renewSession(id);
+  }
+
+  /** Does something at the leader, wherever that is. Tries again while that is safe and `rpc_hold_timeout` is not over. */
+  async #atLeader<Value>(act: {
+    readonly here: () => Promise<Value>;
+    readonly there: (leader: NodeId) => Promise<Value>;
+    /** Doing it twice does no harm. */
+    readonly repeatable: boolean;
+  }): Promise<{ readonly here: boolean; readonly value: Value }> {
+    const { raft, clock } = this.#options;
+    let deadline: Millis | undefined;
+    for (;;) {
+      const leader = raft.leader();
+      const here = raft.isLeader();
+      if (here || leader !== undefined) {
+        try {
+          return { here, value: here ? await act.here() : await act.there(leader as NodeId) };
+        } catch (error) {
+          if (!mayTryAgain(error, act.repeatable)) throw here ? error : forwarded(error);
+        }
+      }
+      deadline ??= clock.monotonic() + this.#options.config().rpcHoldTimeout;
+      if (clock.monotonic() >= deadline) throw noLeader();
+      await this.#hold(deadline, leader !== undefined && leader === raft.leader() ? againAfter : undefined);
+    }
   }
 
   #requireLocal(datacenter: string | undefined): void {
@@ -140,23 +236,25 @@ export class ServerStore implements StoreApi {
     throw new AgentError("no-datacenter", { message: "No path to datacenter" });
   }
 
-  #leaderKnown(): Promise<void> {
+  /** Until there is a leader, or for `pause`. Rejects with `no-leader` at the deadline, and when too many wait already. */
+  #hold(deadline: Millis, pause: Millis | undefined): Promise<void> {
     if (this.#held.size >= heldMax) return Promise.reject(noLeader());
+    const { clock } = this.#options;
     return new Promise((resolve, reject) => {
-      const timer: Timer = this.#options.clock.after(this.#options.config().rpcHoldTimeout, () => {
-        assert(this.#held.delete(held), "a held request is released once");
-        reject(noLeader());
-      });
-      const held: Held = {
-        release: () => {
-          timer.cancel();
-          resolve();
-        },
-        refuse: () => {
-          timer.cancel();
-          reject(new AgentError("closed", { message: "The agent is shutting down" }));
-        },
+      const end = (settle: () => void): void => {
+        timer.cancel();
+        this.#held.delete(held);
+        settle();
       };
+      const held: Held = {
+        release: () => end(resolve),
+        refuse: () => end(() => reject(new AgentError("closed", { message: "The agent is shutting down" }))),
+      };
+      const left = Math.max(0, deadline - clock.monotonic());
+      const timer: Timer =
+        pause === undefined
+          ? clock.after(left, () => end(() => reject(noLeader())))
+          : clock.after(Math.min(pause, left), () => end(resolve));
       this.#held.add(held);
     });
   }
@@ -165,6 +263,53 @@ export class ServerStore implements StoreApi {
 interface Held {
   readonly release: () => void;
   readonly refuse: () => void;
+}
+
+/** One question out at a time; all who come meanwhile share the next one, which is asked after they came. */
+class SharedRound {
+  #current: Promise<unknown> | undefined;
+  #next: Promise<unknown> | undefined;
+
+  ask(question: () => Promise<unknown>): Promise<unknown> {
+    if (this.#current === undefined) return this.#start(question);
+    this.#next ??= this.#current
+      .catch(() => undefined) // told to those who asked it
+      .then(() => {
+        this.#next = undefined;
+        return this.#start(question);
+      });
+    return this.#next;
+  }
+
+  #start(question: () => Promise<unknown>): Promise<unknown> {
+    const current = question().finally(() => {
+      if (this.#current === current) this.#current = undefined;
+    });
+    this.#current = current;
+    return current;
+  }
+}
+
+/** What certainly was not carried out, or may be carried out twice. */
+function mayTryAgain(error: unknown, repeatable: boolean): boolean {
+  if (!(error instanceof AgentError)) return false;
+  switch (error.code) {
+    case "connection-refused":
+      return true;
+    case "no-leader":
+      return repeatable || error.message !== leadershipLost;
+    case "connection-closed":
+    case "timeout":
+      return repeatable;
+    default:
+      return false;
+  }
+}
+
+function forwarded(error: unknown): unknown {
+  return error instanceof AgentError
+    ? new AgentError(error.code, { message: forwardedPrefix + error.message, cause: error })
+    : error;
 }
 
 function noLeader(): AgentError {

@@ -138,6 +138,18 @@ class Builder {
       leaveOnTerminate: (this.#settings.get("leave_on_terminate") as boolean | undefined) ?? !server,
       skipLeaveOnInterrupt: (this.#settings.get("skip_leave_on_interrupt") as boolean | undefined) ?? server,
 
+      startJoin: this.#list("start_join"),
+      retryJoin: this.#list("retry_join"),
+      retryInterval: this.#millis("retry_interval"),
+      retryMax: this.#number("retry_max"),
+      autopilot: {
+        cleanupDeadServers: this.#flag("autopilot.cleanup_dead_servers"),
+        lastContactThreshold: this.#millis("autopilot.last_contact_threshold"),
+        maxTrailingLogs: this.#number("autopilot.max_trailing_logs"),
+        minQuorum: this.#number("autopilot.min_quorum"),
+        serverStabilizationTime: this.#millis("autopilot.server_stabilization_time"),
+      },
+
       gossipLan: this.#gossip("gossip_lan"),
       gossipWan: this.#gossip("gossip_wan"),
 

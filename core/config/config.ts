@@ -91,6 +91,14 @@ export interface AgentConfig {
   readonly leaveOnTerminate: boolean;
   readonly skipLeaveOnInterrupt: boolean;
 
+  /** Addresses of other agents' LAN gossip, "host" or "host:port". One attempt at start, which must succeed. */
+  readonly startJoin: readonly string[];
+  /** The same, tried every `retryInterval`, at most `retryMax` times unless that is 0. */
+  readonly retryJoin: readonly string[];
+  readonly retryInterval: Millis;
+  readonly retryMax: number;
+  readonly autopilot: AutopilotConfig;
+
   readonly gossipLan: GossipConfig;
   readonly gossipWan: GossipConfig;
 
@@ -125,6 +133,18 @@ export interface DnsConfig {
   readonly recursorTimeout: Millis;
   readonly nodeMetaTxt: boolean;
   readonly soa: { readonly refresh: number; readonly retry: number; readonly expire: number; readonly minTtl: number };
+}
+
+/** How the leader looks after the servers of its group. */
+export interface AutopilotConfig {
+  readonly cleanupDeadServers: boolean;
+  /** A server is healthy while it was heard of so recently, and lacks at most `maxTrailingLogs` entries. */
+  readonly lastContactThreshold: Millis;
+  readonly maxTrailingLogs: number;
+  /** Dead servers are only cleaned up while so many are left. */
+  readonly minQuorum: number;
+  /** A new server gets its vote after it was healthy for so long. */
+  readonly serverStabilizationTime: Millis;
 }
 
 export interface GossipConfig {

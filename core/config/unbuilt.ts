@@ -1,6 +1,6 @@
 /**
  * Saying no to what is not there yet. A key is refused only when its value asks for something: `acl.enabled = false`,
- * `retry_join = []` and the like pass, so that existing files need as few changes as possible.
+ * `retry_join_wan = []` and the like pass, so that existing files need as few changes as possible.
  */
 import { AgentError } from "../types/errors.ts";
 import type { AgentConfig } from "./config.ts";
@@ -17,7 +17,8 @@ export function refuseUnbuilt(settings: Settings, config: AgentConfig, options: 
     if (row.status !== "unbuilt" || value === undefined || !asks(row, value)) continue;
     problems.push(`${row.key}: not supported yet`);
   }
-  if (config.bootstrapExpect > 1) problems.push("bootstrap_expect: more than 1 is not supported yet");
+  if (config.retryJoin.some((address) => address.includes("provider=")))
+    problems.push("retry_join: finding others through a cloud provider is not supported yet");
   const primary = settings.get("primary_datacenter");
   if (primary !== "" && String(primary).toLowerCase() !== config.datacenter) {
     problems.push("primary_datacenter: another than the agent's own is not supported yet");
@@ -25,7 +26,7 @@ export function refuseUnbuilt(settings: Settings, config: AgentConfig, options: 
   if (problems.length > 0) throw new AgentError("config-invalid", { message: errorList(problems) });
   if (!config.server && !options.validateOnly) {
     throw new AgentError("config-invalid", {
-      message: "client agents are not supported yet: start with -server -bootstrap or with -dev",
+      message: "client agents are not supported yet: start with -server or with -dev",
     });
   }
 }

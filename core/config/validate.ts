@@ -86,6 +86,14 @@ function checkBootstrap(config: AgentConfig, warnings: string[]): void {
   refuseUnless(expect <= 0 || config.server, "'bootstrap_expect > 0' requires 'server = true'");
   refuseUnless(expect <= 0 || !config.devMode, "'bootstrap_expect > 0' not allowed in dev mode");
   refuseUnless(expect <= 1 || !config.bootstrap, "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
+  const deploymentTable = "See https://www.consul.io/docs/internals/consensus.html#deployment-table";
+  if (expect === 2)
+    warnings.push(`bootstrap_expect = 2: A cluster with 2 servers will provide no failure tolerance. ${deploymentTable}`);
+  if (expect > 2 && expect % 2 === 0)
+    warnings.push(
+      `bootstrap_expect is even number: A cluster with an even number of servers does not achieve optimum fault tolerance. ${deploymentTable}`,
+    );
+  if (expect > 1) warnings.push(`bootstrap_expect > 0: expecting ${expect} servers`);
   if (expect === 1) warnings.push("BootstrapExpect is set to 1; this is the same as Bootstrap mode.");
   if (config.bootstrap || expect === 1) warnings.push("bootstrap = true: do not enable unless necessary");
 }

@@ -153,6 +153,16 @@ export interface Member {
   readonly delegateCur: number;
 }
 
+/** One server of the Raft group. */
+export interface RaftPeer {
+  readonly id: string;
+  /** Its name; "(unknown)" when gossip does not know it. */
+  readonly node: string;
+  readonly address: string;
+  readonly voter: boolean;
+  readonly leader: boolean;
+}
+
 export interface ClusterApi {
   members(pool: "lan" | "wan"): readonly Member[];
   self(): Member;
@@ -161,6 +171,10 @@ export interface ClusterApi {
   leader(): string;
   /** RPC addresses of the Raft peers. */
   peers(): readonly string[];
+  /** The Raft configuration in force, for operators. Absent where there is none to see. */
+  raftServers?(): readonly RaftPeer[];
+  /** Takes a server out of the Raft configuration, wherever the leader is. Rejects with `rejected` and Consul's text. */
+  removeRaftServer?(id: string): Promise<void>;
   /** Own datacenter first. */
   datacenters(): readonly string[];
   isLeader(): boolean;

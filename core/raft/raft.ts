@@ -72,7 +72,7 @@ export interface RaftMachineOptions {
   readonly timing: RaftTiming;
   readonly limits?: Partial<RaftLimits>;
   readonly restored: RaftRestored;
-  /** The group's first configuration. Ignored when anything was restored. */
+  /** The group's first configuration. Ignored when a log or a snapshot was restored. */
   readonly bootstrap?: Configuration;
   /** Monotonic. */
   readonly now: Millis;
@@ -103,7 +103,7 @@ export class RaftMachine implements Machine<RaftInput> {
       this.#raft.truncateFrom = staleFrom;
       this.#raft.compactTo = log.last;
     }
-    const untouched = restored.hardState.term === 0 && restored.entries.length === 0 && snapshot === undefined;
+    const untouched = restored.entries.length === 0 && snapshot === undefined;
     if (options.bootstrap !== undefined && untouched) this.#bootstrap(options.bootstrap);
     this.#raft.drawElectionDeadline(timing.heartbeat);
   }
@@ -317,7 +317,8 @@ export class RaftMachine implements Machine<RaftInput> {
 
   #bootstrap(configuration: Configuration): void {
     const raft = this.#raft;
-    raft.changeHardState(1, undefined);
+    // A vote for a group that never came to be leaves a term behind.
+    if (raft.term === 0) raft.changeHardState(1, undefined);
     const entry: LogEntry = { index: 1, term: 1, type: entryConfiguration, data: encodeConfiguration(configuration) };
     raft.log.append(entry);
     raft.membership.appended([entry]);

@@ -174,8 +174,8 @@ describe("features that are not built", () => {
     ['encrypt = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="', "encrypt"],
     ["verify_incoming = true", "verify_incoming"],
     ['cert_file = "x"', "cert_file"],
-    ['retry_join = ["a"]', "retry_join"],
-    ['start_join = ["a"]', "start_join"],
+    ['retry_join_wan = ["a"]', "retry_join_wan"],
+    ['start_join_wan = ["a"]', "start_join_wan"],
     ["ports { https = 8501 }", "ports.https"],
     ["ports { grpc = 8502 }", "ports.grpc"],
     ["dns_config { use_cache = true }", "dns_config.use_cache"],
@@ -186,7 +186,6 @@ describe("features that are not built", () => {
     ["raft_protocol = 2", "raft_protocol"],
     ["limits { rpc_rate = 1 }", "limits.rpc_rate"],
     ['reconnect_timeout = "24h"', "reconnect_timeout"],
-    ["autopilot { cleanup_dead_servers = false }", "autopilot.cleanup_dead_servers"],
     ['unix_sockets { user = "a" }', "unix_sockets.user"],
     ["enable_syslog = true", "enable_syslog"],
   ];
@@ -199,7 +198,7 @@ describe("features that are not built", () => {
   const harmless = [
     'acl { enabled = false default_policy = "deny" tokens { default = "x" agent = "y" } }',
     "connect { enabled = false } verify_incoming = false verify_outgoing = false",
-    'retry_join = [] start_join = [] watches = [] retry_interval = "10s"',
+    'retry_join_wan = [] start_join_wan = [] watches = [] retry_interval_wan = "10s"',
     "ports { https = -1 grpc = 0 } raft_protocol = 3 protocol = 3 limits { rpc_rate = -1 }",
     'autopilot { cleanup_dead_servers = true last_contact_threshold = "0.2s" }',
     'reconnect_timeout = "0h" telemetry { metrics_prefix = "consul" filter_default = true }',
@@ -218,9 +217,8 @@ describe("features that are not built", () => {
     );
   });
 
-  it("include several servers and client agents", async () => {
-    const server = { ...emptySources, fragments: ['data_dir="x" server=true bootstrap_expect=3'] };
-    assert.match(await refusal(server), /bootstrap_expect: more than 1 is not supported yet/);
+  it("include client agents, and finding others through a cloud", async () => {
+    assert.match(await refusal(hcl('retry_join = ["provider=aws tag_key=x"]')), /retry_join: .*cloud provider/);
     assert.match(await refusal({ ...emptySources, fragments: ['data_dir="x"'] }), /^client agents are not supported yet/);
   });
 });
@@ -287,6 +285,29 @@ describe("values", () => {
       wan: "127.0.0.1",
       wan_ipv4: "127.0.0.1",
       wan_ipv6: "::5",
+    });
+  });
+
+  it("of joining and of the servers' care", async () => {
+    const config = await loadConfig(
+      {
+        ...emptySources,
+        fragments: [
+          `data_dir="x" server=true bootstrap_expect=3 start_join=["a"] retry_join=["b:1","c"] retry_interval="5s" retry_max=4
+          autopilot { cleanup_dead_servers=false min_quorum=3 server_stabilization_time="1s" }`,
+        ],
+      },
+      configHost(),
+    );
+    assert.equal(config.bootstrapExpect, 3);
+    assert.deepEqual(config.warnings, ["bootstrap_expect > 0: expecting 3 servers"]);
+    assert.deepEqual([config.startJoin, config.retryJoin, config.retryInterval, config.retryMax], [["a"], ["b:1", "c"], 5000, 4]);
+    assert.deepEqual(config.autopilot, {
+      cleanupDeadServers: false,
+      lastContactThreshold: 200,
+      maxTrailingLogs: 250,
+      minQuorum: 3,
+      serverStabilizationTime: 1000,
     });
   });
 
@@ -405,6 +426,17 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
   maxQueryTime: 600_000,
   discoveryMaxStale: 0,
   sessionTtlMin: 10_000,
+  startJoin: [],
+  retryJoin: [],
+  retryInterval: 30_000,
+  retryMax: 0,
+  autopilot: {
+    cleanupDeadServers: true,
+    lastContactThreshold: 200,
+    maxTrailingLogs: 250,
+    minQuorum: 0,
+    serverStabilizationTime: 10_000,
+  },
   raftMultiplier: 1,
   raftSnapshotThreshold: 16384,
   raftSnapshotInterval: 30_000,

@@ -1,0 +1,78 @@
+/**
+ * What one server of a group asks another, and how it is written: CBOR, over core/raft/transport.ts.
+ *
+ *   follower ──write, readIndex, renewSession, removeServer──► leader        (server-store.ts, server-care.ts)
+ *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts)
+ *
+ * Requests come from the network: what is not one of these is refused. Values may be added, and fields to them; none
+ * changes its meaning.
+ */
+import { encode, tryDecode } from "../codec/cbor.ts";
+import type { RaftTransport } from "../raft/transport.ts";
+import type { Bytes } from "../types/bytes.ts";
+import { AgentError } from "../types/errors.ts";
+import type { Millis, NodeId } from "../types/ids.ts";
+
+export type ServerRequest =
+  /** An encoded command of the catalog. Answered by {@link CommandResult}. */
+  | { readonly kind: "write"; readonly command: Bytes }
+  /** From which index on an answer is as fresh as the leader's own. `consistent`: proven by a majority, not by a lease. */
+  | { readonly kind: "readIndex"; readonly consistent: boolean }
+  /** Answered by whether the session is there. */
+  | { readonly kind: "renewSession"; readonly id: string }
+  /** Takes a server out of the group. */
+  | { readonly kind: "removeServer"; readonly id: NodeId }
+  /** "I am about to found a group that you belong to." Answered by {@link FoundingAnswer}. */
+  | { readonly kind: "founding" };
+
+export interface FoundingAnswer {
+  /** It belongs to a group already. */
+  readonly hasData: boolean;
+  /** It waits for the one who asked, and for nobody else. */
+  readonly promised: boolean;
+}
+
+const idLengthMax = 128;
+
+export function encodeRequest(request: ServerRequest): Bytes {
+  return encode(request);
+}
+
+/** Undefined for bytes that are no request. */
+export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
+  const value = tryDecode(bytes)?.value;
+  if (typeof value !== "object" || value === null) return undefined;
+  const { kind, command, consistent, id } = value as Readonly<Record<string, unknown>>;
+  switch (kind) {
+    case "write":
+      return command instanceof Uint8Array && isCommand(command) ? { kind, command } : undefined;
+    case "readIndex":
+      return typeof consistent === "boolean" ? { kind, consistent } : undefined;
+    case "renewSession":
+    case "removeServer":
+      return typeof id === "string" && id.length <= idLengthMax ? { kind, id } : undefined;
+    case "founding":
+      return { kind };
+    default:
+      return undefined;
+  }
+}
+
+/** Readable, at least: what enters the log must be readable wherever it is applied. */
+function isCommand(bytes: Bytes): boolean {
+  const value = tryDecode(bytes)?.value;
+  return typeof value === "object" && value !== null && typeof (value as { readonly kind?: unknown }).kind === "string";
+}
+
+/** As `RaftTransport.request`; an answer that cannot be read rejects with `rejected`. */
+export async function ask(
+  transport: RaftTransport | undefined,
+  to: NodeId,
+  request: ServerRequest,
+  timeout: Millis,
+): Promise<unknown> {
+  if (transport === undefined) throw new AgentError("connection-refused", { message: "this server is alone" });
+  const answer = tryDecode(await transport.request(to, encodeRequest(request), timeout));
+  if (answer === undefined) throw new AgentError("rejected", { message: "the answer cannot be read" });
+  return answer.value;
+}

@@ -1,0 +1,108 @@
+/**
+ * Joining others at start: `start_join` once, `retry_join` until it works.
+ *
+ *   trying ──one address answered──► joined
+ *     ▲ └──none did──► waiting `retry_interval` ──┐        after `retry_max` attempts: the agent ends
+ *     └────────────────────────────────────────────┘
+ *
+ * While the agent is young it looks more often, without counting that as attempts: servers that are started together
+ * would otherwise wait half a minute for the one that was last to listen.
+ */
+import type { Clock, Logger, Timer } from "../ports/mod.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+
+const youngFor: Millis = 10_000;
+const youngInterval: Millis = 250;
+
+export interface RetryJoinOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly addresses: readonly string[];
+  readonly interval: Millis;
+  /** 0: for ever. */
+  readonly attemptsMax: number;
+  readonly join: (addresses: readonly string[]) => Promise<number>;
+  /** All attempts failed. */
+  readonly onExhausted: () => void;
+}
+
+export class RetryJoin {
+  readonly #options: RetryJoinOptions;
+  #timer: Timer | undefined;
+  #stopped = false;
+  #attempts = 0;
+  #youngUntil: Millis = 0;
+  #nextAttemptAt: Millis = 0;
+
+  constructor(options: RetryJoinOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { addresses, clock, logger } = this.#options;
+    if (addresses.length === 0) return;
+    logger.log("info", "Joining cluster...", { cluster: "LAN" });
+    this.#youngUntil = clock.monotonic() + youngFor;
+    void this.#try(); // reports to the log
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  async #try(): Promise<void> {
+    const { addresses, clock, logger, interval, attemptsMax, join, onExhausted } = this.#options;
+    const isAttempt = clock.monotonic() >= this.#nextAttemptAt;
+    if (isAttempt) {
+      logger.log("info", "(LAN) joining", { lan_addresses: addresses });
+      this.#nextAttemptAt = clock.monotonic() + interval;
+    }
+    let problem: string;
+    try {
+      const joined = await join(addresses);
+      if (this.#stopped) return;
+      logger.log("info", "(LAN) joined", { number_of_nodes: joined });
+      logger.log("info", "Join cluster completed. Synced with initial agents", { cluster: "LAN", num_agents: joined });
+      return;
+    } catch (error) {
+      problem = messageOf(error);
+    }
+    if (this.#stopped) return;
+    if (isAttempt) {
+      logger.log("warn", "(LAN) couldn't join", { number_of_nodes: 0, error: problem });
+      this.#attempts++;
+      if (attemptsMax > 0 && this.#attempts >= attemptsMax) {
+        logger.log("error", "max join LAN retry exhausted, exiting");
+        onExhausted();
+        return;
+      }
+      logger.log("warn", "Join cluster failed, will retry", {
+        cluster: "LAN",
+        retry_interval: `${interval / 1000}s`,
+        error: problem,
+      });
+    }
+    const now = clock.monotonic();
+    const untilAttempt = Math.max(0, this.#nextAttemptAt - now);
+    const delay = now < this.#youngUntil ? Math.min(youngInterval, untilAttempt) : untilAttempt;
+    this.#timer = clock.after(delay, () => void this.#try());
+  }
+}
+
+/** `start_join`: one attempt, whose failure ends the start. */
+export async function startJoin(
+  addresses: readonly string[],
+  parts: { readonly logger: Logger; readonly join: (addresses: readonly string[]) => Promise<number> },
+): Promise<void> {
+  if (addresses.length === 0) return;
+  parts.logger.log("info", "(LAN) joining", { lan_addresses: addresses });
+  try {
+    const joined = await parts.join(addresses);
+    parts.logger.log("info", "(LAN) joined", { number_of_nodes: joined });
+  } catch (error) {
+    parts.logger.log("warn", "(LAN) couldn't join", { number_of_nodes: 0, error: messageOf(error) });
+    throw new AgentError("rejected", { message: messageOf(error), cause: error });
+  }
+}
