@@ -20,7 +20,11 @@ module.exports = {
       { path: "^(core/(?!ports/|types/|codec/)|plugins/|adapters/(?!$1/|shared/|node-api/))" },
     ),
     // It drives the machines of core itself, and is exported for tests.
-    rule("the simulator knows no plugin", { path: "^adapters/sim/" }, { path: "^(plugins/|adapters/(?!sim/|shared/|node-api/))" }),
+    rule(
+      "the simulator knows no plugin",
+      { path: "^adapters/sim/" },
+      { path: "^(plugins/|adapters/(?!sim/|shared/|node-api/))" },
+    ),
     rule("plugins never see runtimes", { path: "^plugins/" }, { path: "^adapters/" }),
     rule("plugins meet at extensions", { path: "^plugins/([^/]+)/" }, { path: "^plugins/(?!$1/)(?!.*/extension\\.ts$)" }),
     rule("plugins see no internals", { path: "^plugins/" }, { path: "^core/(raft|swim|serf|rpc|agent)/" }),

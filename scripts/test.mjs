@@ -21,10 +21,7 @@ const runners = {
     ["--enable-source-maps", "--test", "--test-timeout=120000", "--test-reporter=tap", ...files],
   ],
   bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
-  deno: (files) => [
-    ".toolchain/deno/node_modules/.bin/deno",
-    ["test", "--allow-all", "--no-check", "--no-config", "--no-lock", "--reporter=tap", ...files],
-  ],
+  deno: (files) => [".toolchain/deno/node_modules/.bin/deno", ["test", "--allow-all", "--no-check", "--reporter=tap", ...files]],
 };
 
 const number = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
