@@ -42,12 +42,16 @@ function count(runtime, output) {
   let passed = 0;
   let failed = 0;
   let skipped = 0;
+  // In Deno's TAP a group says "# Subtest: NAME" before its children and has a result line of its own after them.
+  const groups = [];
   for (const line of output.split("\n")) {
-    // In TAP of Deno the steps of a `describe` are indented; a group's own line has children and is not counted.
-    const found = /^(\s*)(not ok|ok) \d+ - (.*)$/.exec(line);
+    const group = /^\s*# Subtest: (.*)$/.exec(line);
+    if (group) groups.push(group[1]);
+    const found = /^\s*(not ok|ok) \d+ - (.*?)( # SKIP.*)?$/.exec(line);
     if (!found) continue;
-    if (/# SKIP/i.test(line)) skipped++;
-    else if (found[2] === "ok") passed++;
+    if (groups.at(-1) === found[2]) groups.pop();
+    else if (found[3]) skipped++;
+    else if (found[1] === "ok") passed++;
     else failed++;
   }
   return { passed, failed, skipped };
