@@ -32,8 +32,23 @@ export type Command =
     }
   /** Drops KV tombstones up to and including `index`. */
   | { readonly kind: "tombstonesReap"; readonly index: LogIndex }
+  | RestoreCommand
   /** Changes nothing: a new leader proposes it to learn that everything before is applied. */
   | { readonly kind: "barrier" };
+
+/**
+ * An operator's snapshot replaces the whole state (restoring.ts): begun, its bytes in order, ended. Whatever breaks the
+ * sequence is `rejected` and forgets what had come; the state that serves is untouched until `restoreEnd` succeeds.
+ */
+export type RestoreCommand =
+  /** Another restore that was not finished is forgotten. */
+  | { readonly kind: "restoreBegin"; readonly id: string }
+  /** `at`: how many bytes went before. */
+  | { readonly kind: "restoreChunk"; readonly id: string; readonly at: number; readonly bytes: Bytes }
+  /** `length`: of all bytes together. */
+  | { readonly kind: "restoreEnd"; readonly id: string; readonly length: number }
+  /** Gives it up. Harmless when it is gone. */
+  | { readonly kind: "restoreDiscard"; readonly id: string };
 
 export interface RegisterCommand {
   readonly kind: "register";

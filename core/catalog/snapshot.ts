@@ -2,7 +2,9 @@
  * The whole catalog to bytes and back.
  *
  *   frame = length (4 bytes, big-endian) and a CBOR value
- *   ["proconsul-catalog", 1, lastIndex, kvIndex]  [table, rows]…  ["end", frames before this one]
+ *   ["proconsul-catalog", 1, lastIndex, kvIndex, offset]  [table, rows]…  ["end", frames before this one]
+ *
+ * `lastIndex` is the one that clients see: the log's, plus `offset` (restoring.ts).
  *
  * Taking one is O(1): ordered tables are cloned copy-on-write and keys keep their old records in an overlay, so that
  * serving and applying go on while the frames are made one by one. Frames are cut by size, rows are in key order, so
@@ -15,15 +17,19 @@ import type { LogIndex } from "../types/ids.ts";
 import type { CoordinateEntry } from "./queries.ts";
 import type { CheckRecord, KvRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
 import { checksOf } from "./sessions.ts";
+import { faultOf } from "./snapshot-rows.ts";
 import type { Tables } from "./tables.ts";
 
-const format = "proconsul-catalog";
+/** The first word of every snapshot: by it an archive's content is known for one. */
+export const snapshotFormat = "proconsul-catalog";
 const version = 1;
 /** A frame is closed when its rows reach this size: large enough to be cheap, small enough not to stall the loop. */
 const frameBytesAim = 64 * 1024;
 const frameRowsMax = 512;
 /** What a reader accepts: one row may be as large as a request. */
 const frameBytesMax = 64 * 1024 * 1024;
+/** Beyond any log: an operator's snapshot that claims more would use up the whole numbers. */
+const untrustedIndexMax = 2 ** 48;
 const lengthBytes = 4;
 
 /** Read once. Ends itself when read to its end or when the reading loop is left; otherwise call `release`. */
@@ -33,6 +39,7 @@ export interface CatalogSnapshot extends Iterable<Bytes> {
   release(): void;
 }
 
+type Header = readonly [name: string, version: unknown, lastIndex: unknown, kvIndex: unknown, offset?: unknown];
 type KvRow = readonly [
   key: string,
   value: Bytes,
@@ -43,7 +50,17 @@ type KvRow = readonly [
   modify: LogIndex,
 ];
 
-export function takeSnapshot(tables: Tables, lastIndex: LogIndex, onRelease: () => void): CatalogSnapshot {
+/** What a snapshot carries besides the tables. */
+export interface SnapshotExtras {
+  readonly lastIndex: LogIndex;
+  readonly offset: number;
+  /** Of an operator's snapshot that is on its way in. */
+  readonly restoring: readonly RestoringRow[];
+}
+export type RestoringRow = readonly [id: string, bytes: Bytes];
+
+export function takeSnapshot(tables: Tables, extras: SnapshotExtras, onRelease: () => void): CatalogSnapshot {
+  const { lastIndex, offset, restoring } = extras;
   const { kvIndex, indexes } = tables.freezeIndexes();
   const kv = tables.kv.freeze();
   const lockDelays = tables.lockDelays.entries();
@@ -64,7 +81,7 @@ export function takeSnapshot(tables: Tables, lastIndex: LogIndex, onRelease: () 
 
   function* frames(): Generator<Bytes> {
     try {
-      yield frame([format, version, lastIndex, kvIndex]);
+      yield frame([snapshotFormat, version, lastIndex, kvIndex, offset]);
       let count = 1;
       const rows = function* (): Generator<Bytes> {
         yield* batches("indexes", indexes.entries());
@@ -72,6 +89,7 @@ export function takeSnapshot(tables: Tables, lastIndex: LogIndex, onRelease: () 
         yield* batches("lockDelays", lockDelays.values());
         yield* batches("tombstones", kv.tombstones.entries());
         yield* batches("kv", kvRows(kv.keys.keys(), kv.read));
+        yield* batches("restoring", restoring);
       };
       for (const bytes of rows()) {
         count++;
@@ -120,9 +138,15 @@ function frame(value: unknown): Bytes {
   return bytes;
 }
 
+/** What a snapshot held, as {@link takeSnapshot} was given it. */
+export interface ReadSnapshot extends SnapshotExtras {
+  readonly tables: Tables;
+}
+
 /** Fills empty tables from the bytes of a snapshot, cut anywhere. Throws `snapshot-corrupt`. */
 export class SnapshotReader {
   readonly #tables: Tables;
+  readonly #trusted: boolean;
   #parts: Bytes[] = [];
   #size = 0;
   /** Bytes needed before anything can be read. */
@@ -130,12 +154,16 @@ export class SnapshotReader {
   #frames = 0;
   #lastIndex: LogIndex = 0;
   #kvIndex: LogIndex = 0;
+  #offset = 0;
+  readonly #restoring: RestoringRow[] = [];
   readonly #indexes: [string, LogIndex][] = [];
   readonly #tombstones: [string, LogIndex][] = [];
   #ended = false;
 
-  constructor(emptyTables: Tables) {
+  /** `trusted`: written by a server for itself. Otherwise each row is looked at. */
+  constructor(emptyTables: Tables, source: "trusted" | "untrusted") {
     this.#tables = emptyTables;
+    this.#trusted = source === "trusted";
   }
 
   push(chunk: Bytes): void {
@@ -160,19 +188,19 @@ export class SnapshotReader {
     this.#size = bytes.length - at;
   }
 
-  finish(): { readonly tables: Tables; readonly lastIndex: LogIndex } {
+  finish(): ReadSnapshot {
     if (!this.#ended || this.#size > 0) throw corrupt("it ends too early or too late");
     // Reaping goes by age.
     this.#tombstones.sort(([, left], [, right]) => left - right);
     for (const [key, index] of this.#tombstones) this.#tables.kv.bury(key, index);
     this.#tables.restoreIndexes(this.#kvIndex, this.#indexes);
-    return { tables: this.#tables, lastIndex: this.#lastIndex };
+    return { tables: this.#tables, lastIndex: this.#lastIndex, offset: this.#offset, restoring: this.#restoring };
   }
 
   #readFrame(bytes: Bytes): void {
     if (this.#ended) throw corrupt("a frame follows the end");
     try {
-      const value = decode(bytes, `frame ${this.#frames} of a catalog snapshot`) as readonly [string, unknown, unknown, unknown];
+      const value = decode(bytes, `frame ${this.#frames} of a catalog snapshot`) as Header;
       if (this.#frames === 0) this.#readHeader(value);
       else if (value[0] === "end") {
         if (value[1] !== this.#frames) throw corrupt("frames are missing");
@@ -185,16 +213,25 @@ export class SnapshotReader {
     this.#frames++;
   }
 
-  #readHeader([name, found, lastIndex, kvIndex]: readonly [string, unknown, unknown, unknown]): void {
-    if (name !== format) throw corrupt("it is not a catalog snapshot");
+  #readHeader([name, found, lastIndex, kvIndex, offset = 0]: Header): void {
+    if (name !== snapshotFormat) throw corrupt("it is not a catalog snapshot");
     if (found !== version) throw corrupt(`its version ${String(found)} is not ${version}`);
     this.#lastIndex = wholeNumber(lastIndex);
     this.#kvIndex = wholeNumber(kvIndex);
+    this.#offset = wholeNumber(offset);
+    if (this.#trusted) return;
+    if (this.#lastIndex > untrustedIndexMax || this.#kvIndex > this.#lastIndex) throw corrupt("its index is out of range");
   }
 
   #readRows(table: string, value: unknown): void {
     if (!Array.isArray(value)) throw corrupt("rows are not a list");
     const tables = this.#tables;
+    if (!this.#trusted) {
+      for (const row of value) {
+        const fault = faultOf(table, row, this.#lastIndex);
+        if (fault !== undefined) throw corrupt(fault);
+      }
+    }
     switch (table) {
       case "indexes":
         for (const [topic, index] of value as [string, LogIndex][]) this.#indexes.push([String(topic), wholeNumber(index)]);
@@ -226,6 +263,9 @@ export class SnapshotReader {
       case "kv":
         for (const row of value as KvRow[]) tables.kv.put(kvRecord(row));
         return;
+      case "restoring":
+        for (const row of value as RestoringRow[]) this.#restoring.push(row);
+        return;
       default:
         throw corrupt(`table ${table} is unknown: it was made by a later version`);
     }
@@ -247,10 +287,10 @@ function corrupt(what: string, cause?: unknown): AgentError {
 }
 
 /** 64 bits over the bytes of a snapshot, apart from its last index; as 16 hex digits. Finds divergence, not malice. */
-export function stateHash(tables: Tables): string {
+export function stateHash(tables: Tables, extras: Omit<SnapshotExtras, "lastIndex">): string {
   let low = 0x811c9dc5;
   let high = 0x9e3779b9;
-  for (const bytes of takeSnapshot(tables, 0, () => {})) {
+  for (const bytes of takeSnapshot(tables, { ...extras, lastIndex: 0 }, () => {})) {
     for (const byte of bytes) {
       low = Math.imul(low ^ byte, 0x01000193);
       high = Math.imul(high ^ byte, 0x85ebca6b);
