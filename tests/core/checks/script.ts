@@ -11,6 +11,7 @@
  * Chance is taken out: a check first runs half an interval after it was added.
  */
 import type { CheckStatus } from "../../../core/catalog/records.ts";
+import { checkDefinition } from "../../../core/config/definition-defaults.ts";
 import type { CheckDefinition } from "../../../core/config/definitions.ts";
 import { formatDuration, parseDuration } from "../../../core/config/duration.ts";
 import { planCheck } from "../../../core/agent/check-plan.ts";
@@ -92,34 +93,7 @@ function duration(text: string): number {
   return parsed.millis;
 }
 
-export const noCheck: CheckDefinition = {
-  id: "",
-  name: "",
-  notes: "",
-  serviceId: "",
-  token: "",
-  status: "",
-  args: [],
-  http: "",
-  header: {},
-  method: "",
-  body: "",
-  tcp: "",
-  grpc: "",
-  grpcUseTls: false,
-  dockerContainerId: "",
-  shell: "",
-  aliasNode: "",
-  aliasService: "",
-  ttl: 0,
-  interval: 0,
-  timeout: 0,
-  tlsSkipVerify: false,
-  successBeforePassing: 0,
-  failuresBeforeCritical: 0,
-  deregisterCriticalServiceAfter: 0,
-  outputMaxSize: 0,
-};
+export const noCheck: CheckDefinition = checkDefinition({});
 
 const triggers: Readonly<Record<string, Partial<CheckDefinition>>> = {
   http: { http: "http://127.0.0.1/" },

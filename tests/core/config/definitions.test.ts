@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { checkDefinition } from "../../../core/config/definition-defaults.ts";
 import type { CheckDefinition } from "../../../core/config/definitions.ts";
 import { parseCheckRegistration, parseServiceRegistration } from "../../../core/config/definitions-parse.ts";
 import { validateCheckDefinition, validateServiceDefinition } from "../../../core/config/definitions-validate.ts";
@@ -28,34 +29,7 @@ describe("a registration is accepted, or refused in Consul's words", () => {
   }
 });
 
-const plainCheck: CheckDefinition = {
-  id: "",
-  name: "",
-  notes: "",
-  serviceId: "",
-  token: "",
-  status: "",
-  args: [],
-  http: "",
-  header: {},
-  method: "",
-  body: "",
-  tcp: "",
-  grpc: "",
-  grpcUseTls: false,
-  dockerContainerId: "",
-  shell: "",
-  aliasNode: "",
-  aliasService: "",
-  ttl: 0,
-  interval: 0,
-  timeout: 0,
-  tlsSkipVerify: false,
-  successBeforePassing: 0,
-  failuresBeforeCritical: 0,
-  deregisterCriticalServiceAfter: 0,
-  outputMaxSize: 0,
-};
+const plainCheck: CheckDefinition = checkDefinition({});
 
 describe("a registration's fields", () => {
   it("are read under CamelCase names, durations as text or nanoseconds", () => {
