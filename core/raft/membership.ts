@@ -107,12 +107,12 @@ export class Membership {
 
   /** True when it votes in the configuration in force at `index`, or in a later one. */
   isVoterSince(index: LogIndex, id: NodeId): boolean {
-    for (let slot = this.#remembered.length - 1; slot >= 0; slot--) {
-      const remembered = this.#remembered[slot] as Remembered;
-      if (remembered.configuration.servers.some((server) => server.voter && server.id === id)) return true;
-      if (remembered.index <= index) return false;
-    }
-    return false;
+    return this.#someVoterSince(index, (voter) => voter === id);
+  }
+
+  /** True when another than `id` votes in the configuration in force at `index`, or in a later one. */
+  othersVoteSince(index: LogIndex, id: NodeId): boolean {
+    return this.#someVoterSince(index, (voter) => voter !== id);
   }
 
   /** What was in force at `index`, for a snapshot taken there. */
@@ -167,6 +167,15 @@ export class Membership {
       const after = this.#remembered[at] as Remembered;
       assert(before.index < after.index, "configurations are in log order");
     }
+  }
+
+  #someVoterSince(index: LogIndex, matches: (id: NodeId) => boolean): boolean {
+    for (let slot = this.#remembered.length - 1; slot >= 0; slot--) {
+      const { configuration, index: since } = this.#remembered[slot] as Remembered;
+      if (configuration.servers.some((server) => server.voter && matches(server.id))) return true;
+      if (since <= index) return false;
+    }
+    return false;
   }
 
   get #latest(): Remembered {

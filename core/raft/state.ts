@@ -224,10 +224,13 @@ export class RaftState {
     for (const id of leadership.progress.keys()) if (!wanted.has(id)) leadership.progress.delete(id);
   }
 
-  /** A learner never campaigns; a voter that is alone need not wait for anybody. */
+  /**
+   * A learner never campaigns; a voter that is alone need not wait for anybody. But one that is about to become alone may
+   * have answered a leader's heartbeat: that leader has a lease, and may answer reads until it learns of its own removal.
+   */
   drawElectionDeadline(timeout: Millis): void {
     if (!this.mayCampaign) this.electionDeadline = Number.POSITIVE_INFINITY;
-    else if (this.isSoleVoter) this.electionDeadline = this.now;
+    else if (this.isSoleVoter && !this.membership.othersVoteSince(this.log.committed, this.id)) this.electionDeadline = this.now;
     else this.electionDeadline = this.now + between(this.random, timeout, 2 * timeout);
   }
 
