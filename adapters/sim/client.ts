@@ -14,9 +14,9 @@ import type { History, KeyInput, KeyOutput } from "./history.ts";
 import { happened } from "./trace.ts";
 
 /** A request without an answer is given up after this long: it may have happened. */
-const answerTimeout: Millis = 800;
+const answerTimeout: Millis = 400;
 /** An operation that nobody took in all this time fails: it has not happened. */
-const operationTimeout: Millis = 4_000;
+const operationTimeout: Millis = 2_000;
 /** Between two attempts. */
 const retryMin: Millis = 5;
 const retryMax: Millis = 60;

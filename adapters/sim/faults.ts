@@ -28,6 +28,8 @@ export interface Faults {
   readonly pauseEvery: Millis;
   readonly pauseMax: Millis;
   readonly crashEvery: Millis;
+  /** How long a crashed server is down, at most. */
+  readonly downMax: Millis;
   /** Followers may be told that a process ended. */
   readonly noticeCrashes: boolean;
   readonly diskMax: Millis;
@@ -36,6 +38,8 @@ export interface Faults {
   /** Of writes: fail; nobody knows what was stored, the server stops and is restarted. */
   readonly writeError: number;
   readonly changeEvery: Millis;
+  /** Changes that are asked for at once, at most. */
+  readonly changesMax: number;
   readonly transferEvery: Millis;
   /** Operators do not go below this many voters. */
   readonly votersMin: number;
@@ -66,11 +70,13 @@ export const noFaults: Faults = {
   pauseEvery: 0,
   pauseMax: 0,
   crashEvery: 0,
+  downMax: 1000,
   noticeCrashes: false,
   diskMax: 2,
   stall: 0,
   writeError: 0,
   changeEvery: 0,
+  changesMax: 1,
   transferEvery: 0,
   votersMin: 2,
   coalesce: true,
@@ -87,31 +93,35 @@ export function drawFaults(random: Random): Faults {
   const either = (): boolean => below(random, 2) === 0;
   const small = either();
   const longLease = either();
+  // A third of all groups changes leaders so often that entries of several terms wait to be committed at once.
+  const turbulent = below(random, 3) === 0;
   return {
     loss: maybe(below(random, 150)),
     duplication: maybe(below(random, 100)),
     delayMax: 1 + below(random, either() ? 8 : 50),
     dropKind: below(random, 4) === 0 ? messageKinds[below(random, messageKinds.length)] : undefined,
     dropRate: 200 + below(random, 600),
-    partitionEvery: maybe(200 + below(random, 1500)),
+    partitionEvery: maybe(turbulent ? 60 + below(random, 300) : 200 + below(random, 1500)),
     // Within the tenth that a lease keeps back, where it lasts as long as followers wait; more where it lasts half as long.
     clockSpread: maybe(longLease ? 40 : 100) / 1000,
     wallJumpEvery: maybe(500 + below(random, 2000)),
     pauseEvery: maybe(400 + below(random, 2500)),
     pauseMax: 50 + below(random, 1000),
-    crashEvery: maybe(200 + below(random, 2000)),
+    crashEvery: maybe(turbulent ? 50 + below(random, 200) : 200 + below(random, 2000)),
+    downMax: turbulent ? 50 + below(random, 250) : 1200,
     noticeCrashes: either(),
     diskMax: 1 + below(random, either() ? 4 : 50),
     stall: maybe(below(random, 20)),
     writeError: maybe(below(random, 6)),
     changeEvery: maybe(200 + below(random, 1500)),
-    transferEvery: maybe(300 + below(random, 2000)),
+    changesMax: 1 + below(random, 3),
+    transferEvery: maybe(turbulent ? 100 + below(random, 500) : 300 + below(random, 2000)),
     votersMin: 1 + below(random, 3),
     coalesce: either(),
     applyBytesMax: either() ? 1 : 100_000,
     timing: { ...calmTiming, lease: longLease ? 100 : 50 },
     limits: {
-      appendEntriesMax: small ? 1 + below(random, 2) : 64,
+      appendEntriesMax: small || turbulent ? 1 + below(random, 2) : 64,
       appendBytesMax: either() ? 100 : 100_000,
       inflightMessagesMax: 1 + below(random, 6),
       writeBytesMax: either() ? 100 : 100_000,

@@ -212,6 +212,22 @@ export class GroupServer {
     else this.#turn();
   }
 
+  /** A read past the barrier that clients wait for: Raft's own promise must hold without it. */
+  probe(): void {
+    if (this.machine?.role !== "leader" || this.paused) return;
+    const id = ++this.#idLast;
+    this.#askedReads.set(id, { key: "", floor: this.#group.ledger.acknowledged, reply: () => {}, index: 0 });
+    this.feed({ kind: "read", id });
+  }
+
+  /** Something was acknowledged, here or elsewhere: if this server would answer a read now, it must know of it. */
+  checkLease(): void {
+    const { machine } = this;
+    if (machine?.role !== "leader" || this.#leadingTerm !== machine.term || !machine.leaseValid(this.localNow)) return;
+    const { ledger } = this.#group;
+    ledger.read(this.id, ledger.acknowledged, machine.appliedIndex);
+  }
+
   /** A client's request arrives. `reply` is called at most once; not at all when the server crashes before. */
   request(request: Request, reply: Reply): void {
     const { machine } = this;
@@ -412,7 +428,10 @@ export class GroupServer {
         first.reply({ kind: "unknown" });
         continue;
       }
-      if (entry.index > ledger.acknowledged) ledger.acknowledged = entry.index;
+      if (entry.index > ledger.acknowledged) {
+        ledger.acknowledged = entry.index;
+        this.#group.acknowledged();
+      }
       first.reply({ kind: "done", index: entry.index, result });
     }
   }

@@ -23,8 +23,8 @@ import { happened, type Trace } from "./trace.ts";
 
 /** Servers that exist besides those the group begins with: to be added as learners, and then as voters. */
 const spares = 1;
-/** How long a crashed server is down, at most. */
-const downMax: Millis = 1200;
+/** Mean time between reads that are put to a server which believes to lead, past the rules that clients are bound to. */
+const probeEvery: Millis = 25;
 
 export class Group implements Surroundings {
   readonly faults: Faults;
@@ -58,8 +58,11 @@ export class Group implements Surroundings {
     this.#every(faults.crashEvery, "crashes", (random) => this.#crashSome(random));
     this.#every(faults.pauseEvery, "pauses", (random) => this.#pauseSome(random));
     this.#every(faults.wallJumpEvery, "wall jumps", (random) => this.#jump(random));
-    this.#every(faults.changeEvery, "changes", (random) => this.#changeMembers(random));
+    this.#every(faults.changeEvery, "changes", (random) => {
+      for (let left = 1 + below(random, faults.changesMax); left > 0; left--) this.#changeMembers(random);
+    });
     this.#every(faults.transferEvery, "transfers", () => this.#transfer());
+    this.#every(probeEvery, "probes", (random) => this.servers[below(random, this.servers.length)]?.probe());
   }
 
   get now(): Millis {
@@ -89,6 +92,10 @@ export class Group implements Surroundings {
     const size = message.kind === "append" ? message.entries.length : 0;
     this.trace.mark(this.#now, happened.sent, target.number, message.term, size);
     for (const delay of this.#links.copies(message)) this.at(delay, () => target.deliver(() => target.receive(message)));
+  }
+
+  acknowledged(): void {
+    for (const server of this.servers) server.checkLease();
   }
 
   /** A client sends a request to a server; both ways may be lost. */
@@ -194,7 +201,7 @@ export class Group implements Surroundings {
         });
       }
     }
-    this.at(between(random, 1, downMax), () => {
+    this.at(between(random, 1, this.faults.downMax), () => {
       if (!victim.up && victim.life === life) victim.start();
     });
   }

@@ -14,6 +14,7 @@
  *   a stalled leader steps down    no leader has had a write out for longer than an election timeout
  *   no stale read                  a read sees whatever was acknowledged before it began
  *   one voter at a time            neighbouring configurations differ by one voter
+ *   one change at a time           a leader changes nothing while its last change is not committed
  *   equal states                   the catalog has one hash per index, after a restart and an installed snapshot, too
  *   naive model                    the catalog answers what a few lines of Maps answer (naive-store.ts)
  *   snapshots hold the state       a snapshot's bytes give the state they were taken of
@@ -124,6 +125,13 @@ export class Ledger {
     if (first === undefined) return;
     let previousTerm = first.index === 1 ? 0 : (machine.entryAt(first.index - 1)?.term ?? -1);
     for (const entry of entries) {
+      if (entry.type === entryConfiguration && machine.role === "leader" && entry.term === machine.term)
+        for (let index = entry.index - 1; index > machine.commitIndex; index--)
+          check(
+            machine.entryAt(index)?.type !== entryConfiguration,
+            "one change at a time",
+            () => `${id} changes members at ${entry.index}, and the change at ${index} is not committed`,
+          );
       const key = entry.index * termsMax + entry.term;
       const known = this.#entries.get(key);
       if (known === undefined || (known.previousTerm === -1 && previousTerm !== -1)) {

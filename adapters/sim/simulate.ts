@@ -125,7 +125,7 @@ export interface SimulatedClient {
 }
 
 /** Clients stop then, done or not. */
-const safetyLimit: Millis = 10_000;
+const safetyLimit: Millis = 6_000;
 /** Events of one run; a run that needs more goes round in circles. */
 const eventsMax = 3_000_000;
 /** Once faults are over, all must be answered and agree within this. */

@@ -14,6 +14,8 @@ export interface Surroundings {
   healed(id: NodeId): boolean;
   at(delay: Millis, act: () => void): void;
   send(message: RaftMessage): void;
+  /** A client is told that a write took effect. */
+  acknowledged(): void;
   /** Its disk failed: the process ends. */
   failed(id: NodeId): void;
 }
