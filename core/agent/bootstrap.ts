@@ -81,7 +81,7 @@ export interface BootstrapOptions {
   readonly members: () => readonly Member[];
   readonly hasData: () => boolean;
   readonly ask: (to: NodeId, request: ServerRequest, timeout: Millis) => Promise<unknown>;
-  readonly found: (servers: readonly RaftServer[]) => Promise<void>;
+  readonly found: (servers: readonly RaftServer[]) => void;
 }
 
 export class Bootstrap {
@@ -181,9 +181,7 @@ export class Bootstrap {
     logger.log("info", "Found expected number of peers, attempting bootstrap", {
       addresses: servers.map((server) => server.address).join(","),
     });
-    await found(servers).catch((error: unknown) =>
-      logger.log("error", "Failed to bootstrap cluster", { error: messageOf(error) }),
-    );
+    found(servers);
   }
 
   #promiseTo(founder: NodeId): boolean {

@@ -14,7 +14,6 @@ import type { AgentConfig } from "../config/config.ts";
 import { type Address, formatAddress, type LogEntry, type Logger, type Runtime, type Storage } from "../ports/mod.ts";
 import { loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
 import {
-  type Configuration,
   entryCommand,
   type MembershipChange,
   type RaftInput,
@@ -65,12 +64,6 @@ export class Raft {
     this.#options = options;
   }
 
-  start(): Promise<void> {
-    const { alone, nodeId } = this.#options;
-    const self = { id: nodeId, address: formatAddress(this.#options.address()), voter: true };
-    return this.#load(alone ? { servers: [self] } : undefined);
-  }
-
   /** This server belongs, or belonged, to a group. */
   get hasData(): boolean {
     const state = this.#driver?.state();
@@ -78,14 +71,11 @@ export class Raft {
   }
 
   /** Writes the group's first configuration and campaigns. Only where there is no data, and by one server of the group. */
-  async found(servers: readonly RaftServer[]): Promise<void> {
-    if (this.hasData) return;
-    await this.#driver?.stop();
-    await this.#load({ servers });
-    this.feed({ kind: "campaign" });
+  found(servers: readonly RaftServer[]): void {
+    this.feed({ kind: "found", configuration: { servers } });
   }
 
-  async #load(bootstrap: Configuration | undefined): Promise<void> {
+  async start(): Promise<void> {
     const { runtime, storage, config, nodeId, logger, catalog, transport } = this.#options;
     const address = formatAddress(this.#options.address());
     const { machine, snapshot } = await loadRaft(storage.raft, storage.snapshots, {
@@ -97,7 +87,7 @@ export class Raft {
         ...(config.raftSnapshotThreshold > 0 ? { snapshotThreshold: config.raftSnapshotThreshold } : {}),
         ...(config.raftTrailingLogs > 0 ? { trailingEntries: config.raftTrailingLogs } : {}),
       },
-      ...(bootstrap === undefined ? {} : { bootstrap }),
+      ...(this.#options.alone ? { bootstrap: { servers: [{ id: nodeId, address, voter: true }] } } : {}),
       now: runtime.clock.monotonic(),
     });
     const content = snapshotContent(catalog);
@@ -157,7 +147,7 @@ export class Raft {
     this.#driver?.receive(message);
   }
 
-  feed(input: Extract<RaftInput, { kind: "peerGone" | "unreachable" | "campaign" }>): void {
+  feed(input: Extract<RaftInput, { kind: "peerGone" | "unreachable" | "found" }>): void {
     this.#driver?.feed(input);
   }
 

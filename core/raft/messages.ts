@@ -161,8 +161,8 @@ export type RaftInput =
    * A mere broken connection is `unreachable`: a leader that lives keeps its lease, and nobody may be elected meanwhile.
    */
   | { readonly kind: "peerGone"; readonly peer: NodeId }
-  /** Do not wait for the election timeout: this server has just founded the group, and nobody else can lead. */
-  | { readonly kind: "campaign" }
+  /** Founds a group with this configuration and campaigns at once. Ignored where a log or a snapshot is. Only one server may. */
+  | { readonly kind: "found"; readonly configuration: Configuration }
   /** A message to this server could not be delivered: what was sent optimistically may be lost. */
   | { readonly kind: "unreachable"; readonly peer: NodeId }
   /** The end of what event `sendSnapshot` asked for. `index`: the snapshot's. */

@@ -52,7 +52,16 @@ import {
   type SnapshotPoint,
 } from "./messages.ts";
 import { flushReads, leaseValid, majorityContact, requestRead, sendHeartbeats } from "./reads.ts";
-import { onAppend, onAppendReply, onHeartbeat, onHeartbeatReply, propose, proposeChange, replicate } from "./replication.ts";
+import {
+  configurationChanged,
+  onAppend,
+  onAppendReply,
+  onHeartbeat,
+  onHeartbeatReply,
+  propose,
+  proposeChange,
+  replicate,
+} from "./replication.ts";
 import { onApplied, onSnapshotFailed, onSnapshotInstalled, onSnapshotSent, onSnapshotTaken } from "./snapshots.ts";
 import { RaftState } from "./state.ts";
 import { beginTransfer, transferDue } from "./transfer.ts";
@@ -136,8 +145,8 @@ export class RaftMachine implements Machine<RaftInput> {
       case "transfer":
         beginTransfer(raft, input.to);
         break;
-      case "campaign":
-        if (raft.role === "follower" && raft.leader === undefined && raft.isVoter) electionDue(raft);
+      case "found":
+        this.#found(input.configuration);
         break;
       case "peerGone":
         if (raft.leader === input.peer && raft.role === "follower") leaderGone(raft);
@@ -313,6 +322,15 @@ export class RaftMachine implements Machine<RaftInput> {
       progress.validate();
       assert(progress.match <= raft.log.last, "a follower has no more than its leader sent");
     }
+  }
+
+  /** As `bootstrap`, while it runs. Nobody else can lead, so there is no timeout to wait for. */
+  #found(configuration: Configuration): void {
+    const raft = this.#raft;
+    if (raft.log.last > 0 || raft.leader !== undefined) return;
+    this.#bootstrap(configuration);
+    configurationChanged(raft);
+    if (raft.isVoter) electionDue(raft);
   }
 
   #bootstrap(configuration: Configuration): void {
