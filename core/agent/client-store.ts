@@ -1,0 +1,210 @@
+/**
+ * The catalog as a client agent sees it: through the servers.
+ *
+ *   HTTP, DNS, anti-entropy ──StoreApi──► ClientStore ──┬─ one read, one call ───────────► ServerCalls ──► RpcClient
+ *                                                       └─ blocking reads ─► RemoteWatches ──┘
+ *
+ * It keeps nothing: what it answers a server said just now. The servers decide on consistency and datacenters.
+ */
+import type { Command, CommandResult } from "../catalog/commands.ts";
+import type { Answers, Query, QueryKind, QueryOf, Selection } from "../catalog/queries.ts";
+import { Fields, textOf } from "../codec/fields.ts";
+import type { Encodable, Value } from "../codec/msgpack.ts";
+import type { AgentConfig } from "../config/config.ts";
+import type { Blocking, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type { Clock } from "../ports/clock.ts";
+import { decodeQueryMeta, encodeQueryOptions } from "../rpc/endpoints/query-options.ts";
+import { instancesByAddress, type ReadMethod, readMethodByKind } from "../rpc/endpoints/reads.ts";
+import { writeCalls } from "../rpc/endpoints/writes.ts";
+import { AgentError, assert } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+import { RemoteWatches } from "./remote-watches.ts";
+import type { ServerCalls } from "./server-calls.ts";
+
+export interface ClientStoreOptions {
+  readonly calls: ServerCalls;
+  readonly clock: Clock;
+  readonly config: () => AgentConfig;
+}
+
+/** Longer than a server holds a request without a leader, or a write that has to enter the log. */
+const callTimeout: Millis = 60_000;
+/** Servers add up to this share of a wait at random. */
+const jitterShare = 1 / 16;
+
+type Found<Kind extends QueryKind> = { readonly meta: ReadMeta; readonly answer: Answers[Kind] };
+
+export class ClientStore implements StoreApi {
+  readonly #options: ClientStoreOptions;
+  readonly #watches: RemoteWatches;
+
+  constructor(options: ClientStoreOptions) {
+    this.#options = options;
+    this.#watches = new RemoteWatches({
+      clock: options.clock,
+      limits: () => ({ defaultWait: options.config().defaultQueryTime, maxWait: options.config().maxQueryTime }),
+      ask: (request, blocking) => this.#rendered(request, blocking),
+    });
+  }
+
+  now(): number {
+    return this.#options.clock.wall();
+  }
+
+  read<Kind extends QueryKind>(query: QueryOf<Kind>, options: ReadOptions): Promise<Found<Kind>> {
+    return this.#ask<Kind>(query, options, undefined);
+  }
+
+  /** Never: only servers answer by themselves. */
+  readNow(): undefined {
+    return undefined;
+  }
+
+  async readShared<Kind extends QueryKind, Rendered extends object>(
+    request: SharedRead<Kind, Rendered>,
+    blocking?: Blocking,
+  ): Promise<Shared<Rendered>> {
+    const any = request as unknown as SharedRead<QueryKind, object>;
+    const shared =
+      blocking === undefined || blocking.minIndex <= 0
+        ? await this.#rendered(any, undefined)
+        : await this.#watches.wait(any, blocking);
+    return shared as Shared<Rendered>;
+  }
+
+  /** Never: nothing is kept. */
+  sharedNow(): undefined {
+    return undefined;
+  }
+
+  async write(command: Command, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<CommandResult> {
+    if (command.kind === "barrier") return this.#barrier();
+    const calls = writeCalls(command);
+    if (calls.length === 0) throw new AgentError("not-supported", { message: `Only a server may propose this: ${command.kind}` });
+    let result: CommandResult = { kind: "done" };
+    for (const { method, args, result: decode } of calls) {
+      try {
+        result = await this.#write(method, args, options, decode);
+      } catch (error) {
+        if (error instanceof AgentError && error.code === "rejected") return { kind: "rejected", message: error.message };
+        throw error;
+      }
+    }
+    return result;
+  }
+
+  renewSession(id: string, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<boolean> {
+    const { datacenter, token } = this.#target(options);
+    const args = {
+      Datacenter: datacenter,
+      Session: id,
+      SessionID: id,
+      ...encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 }),
+    };
+    // Renewed twice is renewed; still a write to whoever counts, as in Consul.
+    return this.#call("Session.Renew", args, false, (reply) => new Fields(reply).list("Sessions").length > 0);
+  }
+
+  /** Who leads, as a server knows it: "ip:port", "" for nobody. */
+  leader(): Promise<string> {
+    return this.#status("Status.Leader", (reply) => textOf(reply, "leader"));
+  }
+
+  /** The servers' addresses. */
+  peers(): Promise<readonly string[]> {
+    return this.#status("Status.Peers", texts);
+  }
+
+  /** As a server sorts them: nearest first. */
+  datacenters(): Promise<readonly string[]> {
+    return this.#status("Catalog.ListDatacenters", texts);
+  }
+
+  /** Who waits is told `closed`. The client is its owner's to close. */
+  stop(): void {
+    this.#watches.stop();
+  }
+
+  #status<Reply>(method: string, decode: (reply: Value) => Reply): Promise<Reply> {
+    const { datacenter, token } = this.#target({});
+    const options = encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 });
+    return this.#call(method, { Datacenter: datacenter, ...options }, true, decode);
+  }
+
+  async #rendered(request: SharedRead<QueryKind, object>, blocking: Blocking | undefined): Promise<Shared<object>> {
+    const { meta, answer } = await this.#ask<QueryKind>(request.query, request.options, blocking);
+    return { meta, rendered: (request.render as (answer: unknown, meta: ReadMeta) => object)(answer, meta) };
+  }
+
+  async #ask<Kind extends QueryKind>(query: Query, options: ReadOptions, blocking: Blocking | undefined): Promise<Found<Kind>> {
+    if (query.kind === "byAddress") return (await this.#byAddress(query, options)) as unknown as Found<Kind>;
+    const method = readMethodByKind.get(query.kind);
+    assert(method !== undefined, "every kind of query has its method");
+    return (await this.#read(method, query, options, blocking)) as Found<Kind>;
+  }
+
+  async #read(
+    method: ReadMethod,
+    query: Query,
+    options: ReadOptions,
+    blocking: Blocking | undefined,
+  ): Promise<{ readonly meta: ReadMeta; readonly answer: Answers[QueryKind] }> {
+    const { datacenter, token } = this.#target(options);
+    const wait = blocking?.wait ?? 0;
+    const { filter } = query as Pick<Selection, "filter">;
+    const args = {
+      Datacenter: datacenter,
+      ...encodeQueryOptions({ consistency: options.consistency, token, minIndex: blocking?.minIndex ?? 0, wait }, filter),
+      ...method.encode(query, this.#options.config().datacenter),
+    };
+    const timeout = callTimeout + wait * (1 + jitterShare);
+    return this.#options.calls.call({ method: method.method, args, isRead: true, timeout, cancel: blocking?.cancel }, (reply) => {
+      const fields = new Fields(reply);
+      return { meta: decodeQueryMeta(fields), answer: method.decodeAnswer(fields, query) };
+    });
+  }
+
+  /** Two calls: no method finds nodes by address. */
+  async #byAddress(query: QueryOf<"byAddress">, options: ReadOptions): Promise<Found<"byAddress">> {
+    const nodes = await this.#ask<"nodes">({ kind: "nodes" }, options, undefined);
+    const instances = (await this.#read(
+      instancesByAddress as unknown as ReadMethod,
+      query,
+      options,
+      undefined,
+    )) as unknown as Found<"byAddress">;
+    const found = nodes.answer.filter((node) => node.address === query.address);
+    return { meta: nodes.meta, answer: { nodes: found, services: instances.answer.services } };
+  }
+
+  #write<Reply>(
+    method: string,
+    args: { readonly [field: string]: Encodable },
+    options: { readonly datacenter?: string; readonly token?: string },
+    decode: (reply: Value) => Reply,
+  ): Promise<Reply> {
+    const { datacenter, token } = this.#target(options);
+    return this.#call(method, { Datacenter: datacenter, Token: token, ...args }, false, decode);
+  }
+
+  /** A read that a majority stands for: whatever was written before is in the catalog that answers next. */
+  async #barrier(): Promise<CommandResult> {
+    await this.#ask<"kvGet">({ kind: "kvGet", key: "" }, { consistency: "consistent" }, undefined);
+    return { kind: "done" };
+  }
+
+  #call<Reply>(method: string, args: Encodable, isRead: boolean, decode: (reply: Value) => Reply): Promise<Reply> {
+    return this.#options.calls.call({ method, args, isRead, timeout: callTimeout }, decode);
+  }
+
+  #target({ datacenter, token }: { readonly datacenter?: string; readonly token?: string }): {
+    readonly datacenter: string;
+    readonly token: string;
+  } {
+    return { datacenter: datacenter || this.#options.config().datacenter, token: token ?? "" };
+  }
+}
+
+function texts(reply: Value): readonly string[] {
+  return new Fields(new Map([["list", reply]])).texts("list");
+}

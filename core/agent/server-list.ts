@@ -1,0 +1,118 @@
+/**
+ * The servers a client agent may ask, in the order it tries them.
+ *
+ *   gossip ──set──► list ──first──► calls ──failed──► to the end of the list
+ *                     └── every 120 to 180 s, less often in large clusters: shuffled, first one that answers a ping in front
+ *
+ * The shuffling spreads clients over the servers, also over those that came back (Consul 1.8, agent/router/manager.go).
+ */
+import { type Address, type Clock, formatAddress, type Logger, type Random, type Timer } from "../ports/mod.ts";
+import { below, between, shuffle } from "../ports/random.ts";
+import type { Millis } from "../types/ids.ts";
+
+export interface KnownServer {
+  readonly name: string;
+  /** Of its server port. */
+  readonly address: Address;
+}
+
+export interface ServerListOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Whether the server answers. Never rejects. */
+  readonly ping: (server: KnownServer) => Promise<boolean>;
+  /** Members of the pool, this one included. */
+  readonly clusterSize: () => number;
+}
+
+const rebalanceInterval: Millis = 120_000;
+const rebalanceStagger: Millis = 60_000;
+/** What all clients together may burden a server with by moving to it. */
+const connectionsPerSecondPerServer = 64;
+/** More than any datacenter has. */
+const serversMax = 1024;
+
+export class ServerList {
+  readonly #options: ServerListOptions;
+  #servers: KnownServer[] = [];
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(options: ServerListOptions) {
+    this.#options = options;
+    this.#arm();
+  }
+
+  get size(): number {
+    return this.#servers.length;
+  }
+
+  /** Undefined: none is known. */
+  first(): KnownServer | undefined {
+    return this.#servers[0];
+  }
+
+  /** The servers that are alive now. Those known already keep their order; a new one takes a random place. */
+  set(servers: readonly KnownServer[]): void {
+    const present = new Map(servers.slice(0, serversMax).map((server) => [keyOf(server), server]));
+    this.#servers = this.#servers.filter((server) => present.has(keyOf(server)));
+    const known = new Set(this.#servers.map(keyOf));
+    for (const [key, server] of present) {
+      if (known.has(key)) continue;
+      this.#options.logger.log("info", "adding server", { server: describe(server) });
+      this.#servers.splice(below(this.#options.random, this.#servers.length + 1), 0, server);
+    }
+  }
+
+  /** It did not answer as it should: the others come first. */
+  failed(server: KnownServer): void {
+    const key = keyOf(server);
+    // Only the first: a call may have failed at a server that was passed over since.
+    if (this.#servers.length < 2 || keyOf(this.#servers[0] as KnownServer) !== key) return;
+    this.#servers.push(this.#servers.shift() as KnownServer);
+    this.#options.logger.log("debug", "cycled away from server", { server: describe(server) });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const { clock, random, clusterSize } = this.#options;
+    const staggered = rebalanceInterval + between(random, 0, rebalanceStagger);
+    const paced = (clusterSize() * 1000) / (connectionsPerSecondPerServer * Math.max(1, this.#servers.length));
+    this.#timer = clock.after(Math.max(staggered, paced), () => {
+      void this.#rebalance().then(() => {
+        if (!this.#stopped) this.#arm();
+      });
+    });
+  }
+
+  async #rebalance(): Promise<void> {
+    if (this.#servers.length < 2) return;
+    for (const server of shuffle(this.#options.random, [...this.#servers])) {
+      if (!(await this.#options.ping(server))) continue;
+      const at = this.#servers.findIndex((known) => keyOf(known) === keyOf(server));
+      // It left while it was asked.
+      if (at < 0) continue;
+      const others = this.#servers.filter((_, index) => index !== at);
+      this.#servers = [server, ...shuffle(this.#options.random, others)];
+      this.#options.logger.log("debug", "Rebalanced servers, new active server", {
+        number_of_servers: this.#servers.length,
+        active_server: describe(server),
+      });
+      return;
+    }
+    this.#options.logger.log("debug", "No healthy servers during rebalance, aborting");
+  }
+}
+
+function keyOf({ name, address }: KnownServer): string {
+  return `${name} ${formatAddress(address)}`;
+}
+
+function describe({ name, address }: KnownServer): string {
+  return `${name} (Addr: tcp/${formatAddress(address)})`;
+}
