@@ -17,6 +17,8 @@ import type { RaftState } from "./state.ts";
 
 /** A turn is long enough for a vote to reach the disks, and for its news to reach those who wait. */
 const turnsPerTimeout = 50;
+/** In turns: until the others have learned it, too, and no longer refuse for their leader's sake. */
+const firstTurn = 0.25;
 
 /** The election timeout ran out. */
 export function electionDue(raft: RaftState): void {
@@ -113,7 +115,7 @@ export function leaderGone(raft: RaftState): void {
   raft.leaderContact = Number.NEGATIVE_INFINITY;
   if (!raft.isVoter) return;
   const turn = raft.membership.voters.filter((id) => id !== leader && id < raft.id).length;
-  raft.electionDeadline = raft.now + (turn * raft.timing.heartbeat) / turnsPerTimeout;
+  raft.electionDeadline = raft.now + ((turn + firstTurn) * raft.timing.heartbeat) / turnsPerTimeout;
 }
 
 /** True while a leader is, or was a moment ago, in touch: then no other may be helped to power. In term 0 there was none yet. */

@@ -1,32 +1,65 @@
-/** /v1/operator/raft/configuration: who is in the Raft group. */
-import type { Member } from "../../../core/plugin/agent-api.ts";
+/** /v1/operator/raft/: who is in the Raft group, and taking a server out of it. */
+import type { Member, RaftPeer } from "../../../core/plugin/agent-api.ts";
 import { formatAddress } from "../../../core/ports/net.ts";
+import { AgentError } from "../../../core/types/errors.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonString } from "../json-write.ts";
-import { isPretty, readDatacenter } from "../query.ts";
-import { jsonReply, noPathToDatacenter } from "../reply.ts";
+import { isPretty, readParameters } from "../query.ts";
+import { emptyReply, jsonReply, noPathToDatacenter, Refusal } from "../reply.ts";
 
 export function operatorRoutes(context: ApiContext): readonly Route[] {
   return [
     { path: "/v1/operator/raft/configuration", methods: ["GET"], handle: (request) => raftConfiguration(context, request) },
+    { path: "/v1/operator/raft/peer", methods: ["DELETE"], handle: (request) => removePeer(context, request) },
   ];
 }
 
-/** The peers' addresses, with names and IDs from the gossip pool; a peer that gossip does not know is "(unknown)". */
+/** The peers; one that gossip does not know is called "(unknown)". */
 function raftConfiguration(context: ApiContext, request: HttpRequest): HttpReply {
   const { agent } = context;
-  if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
-  const leader = agent.cluster.leader();
-  const members = new Map(agent.cluster.members("lan").flatMap((member) => addressOf(member)));
-  const servers = jsonArray(agent.cluster.peers(), (address) => {
-    const member = members.get(address);
-    return (
-      `{"ID":${jsonString(member?.tags["id"] ?? "")},"Node":${jsonString(member?.name ?? "(unknown)")},"Address":${jsonString(address)},` +
-      `"Leader":${address === leader},"ProtocolVersion":${jsonString(member?.tags["raft_vsn"] ?? "3")},"Voter":true}`
-    );
-  });
+  if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
+  const versions = new Map(agent.cluster.members("lan").map(({ tags }) => [tags["id"], tags["raft_vsn"]]));
+  const servers = jsonArray(
+    peersOf(context),
+    ({ id, node, address, leader, voter }) =>
+      `{"ID":${jsonString(id)},"Node":${jsonString(node)},"Address":${jsonString(address)},"Leader":${leader},` +
+      `"ProtocolVersion":${jsonString(versions.get(id) ?? "3")},"Voter":${voter}}`,
+  );
   return jsonReply(`{"Servers":${servers},"Index":0}`, isPretty(request, agent));
+}
+
+async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<HttpReply> {
+  const id = request.query.get("id");
+  const address = request.query.get("address");
+  if (id === "" && address === "")
+    throw new Refusal(
+      400,
+      "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+    );
+  if (id !== "" && address !== "") throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
+  if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
+  const peer = peersOf({ agent }).find((server) => (id !== "" ? server.id === id : server.address === address));
+  if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
+    const asked = id !== "" ? `id ${JSON.stringify(id)}` : `address ${JSON.stringify(address)}`;
+    throw new AgentError("rejected", { message: `${asked} was not found in the Raft configuration` });
+  }
+  await agent.cluster.removeRaftServer(peer.id);
+  return emptyReply();
+}
+
+/** As the cluster says, or from the members where it does not speak of its group. */
+function peersOf({ agent }: Pick<ApiContext, "agent">): readonly RaftPeer[] {
+  const { cluster } = agent;
+  if (cluster.raftServers !== undefined) return cluster.raftServers();
+  const members = new Map(cluster.members("lan").flatMap((member) => addressOf(member)));
+  return cluster.peers().map((address) => ({
+    id: members.get(address)?.tags["id"] ?? "",
+    node: members.get(address)?.name ?? "(unknown)",
+    address,
+    voter: true,
+    leader: address === cluster.leader(),
+  }));
 }
 
 /** A server's RPC address, from its tags. */
