@@ -88,6 +88,8 @@ export interface StartOptions {
   readonly command?: string;
   readonly env?: Record<string, string>;
   readonly ports?: Ports;
+  /** What it says when it is ready. Default: that there is a leader, in whose catalog all members are. */
+  readonly ready?: RegExp;
 }
 
 export class RunningAgent {
@@ -113,7 +115,7 @@ export class RunningAgent {
     this.#exit = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
   }
 
-  /** Resolves when the agent said it runs, and there is a leader, in whose catalog all members are. */
+  /** Resolves when the agent said that it runs and is ready. */
   static async start(options: StartOptions = {}): Promise<RunningAgent> {
     const [http, dns, server, serfLan, serfWan] = (await freePorts(5)) as [number, number, number, number, number];
     const ports = options.ports ?? { http, dns, server, serfLan, serfWan };
@@ -132,7 +134,7 @@ export class RunningAgent {
     const agent = new RunningAgent(child, ports);
     process.once("exit", () => child.kill("SIGKILL"));
     await Promise.race([
-      agent.said(/Consul agent running!/).then(() => agent.said(/New leader elected/)),
+      agent.said(/Consul agent running!/).then(() => agent.said(options.ready ?? /New leader elected/)),
       agent.#exit.then(({ code }) => {
         throw new Error(`the agent ended with code ${code} before it ran:\n${agent.output}`);
       }),
