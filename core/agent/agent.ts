@@ -37,6 +37,7 @@ import { Bootstrap } from "./bootstrap.ts";
 import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
+import { OperatorSnapshots } from "./operator-snapshots.ts";
 import { Raft } from "./raft.ts";
 import { Registrations } from "./registrations.ts";
 import { RetryJoin, startJoin } from "./retry-join.ts";
@@ -73,6 +74,7 @@ export class Agent implements AgentApi {
   readonly store: StoreApi;
   readonly local: LocalApi;
   readonly cluster: Cluster;
+  readonly snapshots: OperatorSnapshots;
   readonly hooks: Hooks;
 
   readonly #dependencies: AgentDependencies;
@@ -208,6 +210,15 @@ export class Agent implements AgentApi {
       config: () => this.#config,
     });
     this.store = this.#serverStore;
+    this.snapshots = new OperatorSnapshots({
+      catalog: this.#catalog,
+      store: this.#serverStore,
+      raft: this.#raft,
+      clock,
+      crypto,
+      logger: serverLogger,
+      onRestored: () => this.#antiEntropy.syncFull(),
+    });
 
     const persisted =
       config.dataDir === undefined ? undefined : createPersisted({ files: storage.files, crypto, clock, logger: this.#logger });
@@ -442,6 +453,7 @@ export class Agent implements AgentApi {
     this.#leader
       .establish(() => {
         this.#serverStore.onLeader();
+        this.snapshots.onLeading();
         this.#care.start();
         this.hooks.notify("leaderChanged", { leader: formatAddress(this.cluster.rpcAddress()) });
       })

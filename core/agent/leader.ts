@@ -98,8 +98,10 @@ export class Leader {
   }
 
   /** Called for each command as it is applied, with what it answered. */
-  onApplied(index: LogIndex, command: Command, result: CommandResult): void {
+  onApplied(_index: LogIndex, command: Command, result: CommandResult): void {
     if (!this.#leading) return;
+    // As clients and tombstones count, which after a restore is ahead of the log.
+    const index = this.#options.catalog.lastIndex;
     switch (command.kind) {
       case "sessionCreate":
         if (result.kind === "session") this.#sessions.add(command.session);
@@ -115,9 +117,20 @@ export class Leader {
       case "deregister":
         this.#noteTombstones(index);
         return;
+      case "restoreEnd":
+        if (result.kind === "done") this.#startAfresh(index);
+        return;
       default:
         return;
     }
+  }
+
+  /** The whole state was replaced: each session's time runs anew, and the members are looked at again. */
+  #startAfresh(index: LogIndex): void {
+    this.#sessions.clear();
+    for (const session of this.#options.catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
+    this.#noteTombstones(index);
+    void this.reconcile();
   }
 
   /** One pass over all members. */

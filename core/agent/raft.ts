@@ -26,7 +26,7 @@ import type { SnapshotContent } from "../raft/snapshot-transfer.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import type { RaftTransport } from "../raft/transport.ts";
-import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
+import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
 
 /** Consul's default for `raft_snapshot_interval`. */
 const snapshotInterval: Millis = 30_000;
@@ -168,6 +168,10 @@ export class Raft {
 
   get lastIndex(): LogIndex {
     return this.#machine?.lastIndex ?? 0;
+  }
+
+  get term(): Term {
+    return this.#driver?.state().term ?? 0;
   }
 
   get appliedIndex(): LogIndex {

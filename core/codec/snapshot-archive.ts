@@ -252,11 +252,20 @@ const invalidChecksum = "gzip: invalid checksum";
 export async function* decompressed(file: Bytes, gunzip: (file: Bytes) => AsyncIterable<Bytes>): AsyncGenerator<Bytes> {
   const fault = gzipHeaderFault(file);
   if (fault !== undefined) throw rejected(`failed to decompress snapshot: ${fault}`);
+  let length = 0;
   try {
-    yield* gunzip(file);
+    for await (const piece of gunzip(file)) {
+      length += piece.length;
+      yield piece;
+    }
   } catch (error) {
-    throw new GzipFault(gzipText(messageOf(error)));
+    throw new GzipFault(gzipText(messageOf(error), length === claimedLength(file)));
   }
+}
+
+/** Modulo 2^32, what a gzip file's last four bytes say of its content. */
+function claimedLength(file: Bytes): number {
+  return new DataView(file.buffer, file.byteOffset, file.length).getUint32(file.length - 4, true);
 }
 
 function gzipHeaderFault(file: Bytes): string | undefined {
@@ -265,11 +274,11 @@ function gzipHeaderFault(file: Bytes): string | undefined {
   return file[0] === 0x1f && file[1] === 0x8b && file[2] === 8 ? undefined : "gzip: invalid header";
 }
 
-/** Each platform has words of its own (zlib's, mostly) for the three things that can be wrong. */
-function gzipText(message: string): string {
-  if (/(data|length) check|checksum|crc/i.test(message)) return invalidChecksum;
-  if (/end of|eof|truncat|incomplete|buffer error|Z_BUF|trailing|after end|junk/i.test(message)) return "unexpected EOF";
-  return "flate: corrupt input";
+/** Each platform has words of its own (zlib's, mostly) for the three things that can be wrong. `complete`: all content came. */
+function gzipText(message: string, complete: boolean): string {
+  if (/incorrect (data|length) check/.test(message) || (complete && message.includes("checksum"))) return invalidChecksum;
+  // Of a second file after the first, which trailing bytes look like, the header is missed.
+  return /end of file|checksum|header check|whole buffer/.test(message) ? "unexpected EOF" : "flate: corrupt input";
 }
 
 function rejected(message: string): AgentError {

@@ -7,6 +7,7 @@ import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
 import type { CheckFields, CheckRecord, Coordinate, ServiceFields, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
+import type { Bytes } from "../types/bytes.ts";
 import type { Cancel } from "../types/cancel.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
 
@@ -18,6 +19,8 @@ export interface AgentApi {
   readonly store: StoreApi;
   readonly local: LocalApi;
   readonly cluster: ClusterApi;
+  /** Absent where this agent holds no state: a client. */
+  readonly snapshots?: SnapshotApi;
   /** Reads the configuration sources again and applies what may change at run time. Rejects with `config-invalid`. */
   reload(): Promise<void>;
   /** Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. */
@@ -88,6 +91,26 @@ export interface StoreApi {
 
   /** Milliseconds since 1970, for commands. */
   now(): number;
+}
+
+/** The whole state as an operator's archive (core/codec/snapshot-archive.ts); compression is the caller's. */
+export interface SnapshotApi {
+  /** Rejects with `no-leader` (unless `stale`), `rate-limited` when several are being made already. */
+  save(options: { readonly stale: boolean }): Promise<SavedSnapshot>;
+  /**
+   * Replaces the state of all servers, through the log. `archive` is called twice: once to verify the whole before
+   * anything is changed, once to bring it in. Rejects with `rejected` and Consul's text (the archive is broken, or of
+   * another program), `rate-limited` (a restore is under way), `no-leader`; the state is then as it was.
+   */
+  restore(archive: () => AsyncIterable<Bytes>): Promise<void>;
+}
+
+export interface SavedSnapshot {
+  readonly meta: ReadMeta;
+  /** The archive's bytes, to be compressed. Read once. */
+  readonly content: AsyncIterable<Bytes>;
+  /** Must be called, when it was read or is not wanted. Harmless when repeated. */
+  release(): void;
 }
 
 export interface SharedRead<Kind extends QueryKind, Rendered extends object> {

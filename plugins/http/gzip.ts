@@ -1,5 +1,7 @@
 /** Compression with what every runtime has. */
-import type { Bytes } from "../../core/types/bytes.ts";
+import { type Bytes, concat } from "../../core/types/bytes.ts";
+import type { Cancel } from "../../core/types/cancel.ts";
+import { AgentError } from "../../core/types/errors.ts";
 import type { RenderedBody } from "./shared.ts";
 
 /** Whether `Accept-Encoding` allows gzip: named with a weight above zero. Consul ignores "*". */
@@ -31,4 +33,64 @@ export function gzipRendered(rendered: RenderedBody): Bytes | Promise<Bytes> {
     rendered.gzip = compressed;
     return compressed;
   });
+}
+
+/**
+ * What is compressed is never in memory as a whole; the result is. Rejects with `too-large` beyond `bytesMax`, with
+ * `cancelled`, and with whatever `content` throws.
+ */
+export async function gzipStream(content: AsyncIterable<Bytes>, bytesMax: number, cancel: Cancel): Promise<Bytes> {
+  const parts: Bytes[] = [];
+  let length = 0;
+  for await (const part of through(new CompressionStream("gzip"), content)) {
+    if (cancel.aborted) throw new AgentError("cancelled", { message: "The client went away" });
+    length += part.length;
+    if (length > bytesMax)
+      throw new AgentError("too-large", { message: `Cannot make the archive: it exceeds ${bytesMax} bytes` });
+    parts.push(part);
+  }
+  return concat(parts);
+}
+
+/** Small, because some platforms decompress a piece at once, whatever comes of it: a thousand times its size at worst. */
+const gunzipPieceBytes = 16 * 1024;
+
+/** Decompresses a file as it is read. Throws in the platform's words. */
+export function gunzip(file: Bytes): AsyncGenerator<Bytes> {
+  return through(new DecompressionStream("gzip"), pieces(file));
+}
+
+async function* pieces(file: Bytes): AsyncGenerator<Bytes> {
+  for (let at = 0; at < file.length; at += gunzipPieceBytes) yield file.subarray(at, at + gunzipPieceBytes);
+}
+
+/** Leaving early lets go of `content`. */
+async function* through(stream: CompressionStream | DecompressionStream, content: AsyncIterable<Bytes>): AsyncGenerator<Bytes> {
+  const writer = stream.writable.getWriter();
+  const reader = (stream.readable as ReadableStream<Uint8Array>).getReader();
+  let failure: { readonly error: unknown } | undefined;
+  const feeding = (async () => {
+    try {
+      for await (const piece of content) await writer.write(piece as Uint8Array<ArrayBuffer>);
+      await writer.close();
+    } catch (error) {
+      failure ??= { error };
+      await writer.abort(error).catch(() => {});
+    }
+  })();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      yield value;
+    }
+    await feeding;
+  } catch (error) {
+    await feeding;
+    throw failure?.error ?? error;
+  } finally {
+    await reader.cancel().catch(() => {});
+    await feeding;
+  }
+  if (failure !== undefined) throw failure.error;
 }

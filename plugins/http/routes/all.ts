@@ -12,6 +12,7 @@ import { internalUiRoutes } from "./internal-ui.ts";
 import { kvRoutes } from "./kv.ts";
 import { operatorRoutes } from "./operator.ts";
 import { sessionRoutes } from "./session.ts";
+import { snapshotRoutes } from "./snapshot.ts";
 import { statusRoutes } from "./status.ts";
 import { txnRoutes } from "./txn.ts";
 import { unbuiltRoutes } from "./unbuilt.ts";
@@ -29,6 +30,7 @@ export function apiRoutes(context: ApiContext): readonly Route[] {
     ...kvRoutes(context),
     ...operatorRoutes(context),
     ...sessionRoutes(context),
+    ...snapshotRoutes(context),
     ...statusRoutes(context),
     ...txnRoutes(context),
     ...unbuiltRoutes(),

@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { LocalState } from "../../../core/agent/local-state.ts";
+import { OperatorSnapshots } from "../../../core/agent/operator-snapshots.ts";
 import { Registrations } from "../../../core/agent/registrations.ts";
 import { SharedReads } from "../../../core/agent/shared-reads.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
@@ -75,6 +76,15 @@ export async function createAgentUnderTest(hcl = "", extensions: readonly Route[
     store,
     local,
     cluster: createCluster(),
+    snapshots: new OperatorSnapshots({
+      catalog,
+      store,
+      raft: { term: 2, servers: () => [{ id: nodeId, address: "127.0.0.1:18701", voter: true }] },
+      clock,
+      crypto,
+      logger,
+      onRestored: () => {},
+    }),
     reload: async () => {},
     leave: async () => {},
     stats: () => ({ consul: { server: "true" } }),

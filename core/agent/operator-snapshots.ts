@@ -1,0 +1,196 @@
+/**
+ * The whole state as a file, and back: what `consul snapshot` asks of a server.
+ *
+ *   save     catalog ──two equal snapshots──► the first: size and hash ──► the second: the archive, as it is read
+ *   restore  archive ──read once: whole?──► restoreBegin ──read again──► restoreChunk… ──► restoreEnd
+ *
+ * A restore goes through the log like any write, so that it is durable, the same on every server, and in order with
+ * what clients write meanwhile; the catalog swaps its tables at the last entry (core/catalog/restoring.ts). The chunks go
+ * one by one: each is acknowledged before the next, and so the log holds little of what may be much.
+ */
+import type { Catalog } from "../catalog/catalog.ts";
+import type { CommandResult } from "../catalog/commands.ts";
+import { restoreBytesMax, restoreChunkBytesMax } from "../catalog/restoring.ts";
+import { type CatalogSnapshot, snapshotFormat } from "../catalog/snapshot.ts";
+import { Sha256 } from "../codec/sha256.ts";
+import { readArchive, writeArchive } from "../codec/snapshot-archive.ts";
+import type { SavedSnapshot, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
+import { type Bytes, concat, text } from "../types/bytes.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
+import type { Raft } from "./raft.ts";
+
+/** Archives being made; each holds two snapshots of the catalog, and its reader may hold the file. */
+const savesMax = 2;
+/** Between two looks at other work while a state is hashed: about a millisecond's. */
+const hashBytesBetween = 256 * 1024;
+/** Where the format's name stands in a catalog snapshot, give or take the length of numbers. */
+const formatWithinBytes = 64;
+
+export interface OperatorSnapshotsOptions {
+  readonly catalog: Catalog;
+  readonly store: StoreApi;
+  readonly raft: Pick<Raft, "term" | "servers">;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly logger: Logger;
+  /** A restore that this server carried out is done. */
+  readonly onRestored: () => void;
+}
+
+export class OperatorSnapshots implements SnapshotApi {
+  readonly #options: OperatorSnapshotsOptions;
+  #saves = 0;
+  /** Of the restore that this server carries out. */
+  #restoring: string | undefined;
+
+  constructor(options: OperatorSnapshotsOptions) {
+    this.#options = options;
+  }
+
+  async save({ stale }: { readonly stale: boolean }): Promise<SavedSnapshot> {
+    const { catalog, store, raft, clock } = this.#options;
+    if (this.#saves >= savesMax)
+      throw new AgentError("rate-limited", { message: `Cannot save a snapshot: ${savesMax} are being made already` });
+    this.#saves++;
+    const taken: CatalogSnapshot[] = [];
+    let open = true;
+    const release = (): void => {
+      if (!open) return;
+      open = false;
+      this.#saves--;
+      for (const snapshot of taken) snapshot.release();
+    };
+    try {
+      // The answer is of no interest; when it is there, so is everything that was acknowledged before the question.
+      const { meta } = await store.read<"kvGet">({ kind: "kvGet", key: "" }, { consistency: stale ? "stale" : "default" });
+      // Taken in one turn, so of one state; and equal states give equal bytes.
+      const index = catalog.lastIndex;
+      taken.push(catalog.snapshot("operator"));
+      taken.push(catalog.snapshot("operator"));
+      const [measured, content] = taken as [CatalogSnapshot, CatalogSnapshot];
+      const wall = clock.wall();
+      const { size, sha256 } = await this.#measure(measured);
+      const { term } = raft;
+      const archiveMeta = { version: 1, id: `${term}-${index}-${wall}`, index, term, servers: raft.servers(), size };
+      return { meta: { ...meta, index }, content: writeArchive(archiveMeta, sha256, wall / 1000, pieces(content)), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async restore(archive: () => AsyncIterable<Bytes>): Promise<void> {
+    if (this.#restoring !== undefined)
+      throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });
+    const { logger, crypto, onRestored } = this.#options;
+    const id = uuid(crypto);
+    this.#restoring = id;
+    try {
+      const { index } = await verify(archive());
+      logger.log("info", "restoring a snapshot", { index });
+      await this.#replay(id, archive());
+      logger.log("info", "restored a snapshot", { index });
+    } catch (error) {
+      logger.log("error", "failed to restore a snapshot", { error: messageOf(error) });
+      throw error;
+    } finally {
+      this.#restoring = undefined;
+    }
+    onRestored();
+  }
+
+  /** This server leads now. Whoever was restoring through another leader has lost it, and will not come back for it. */
+  onLeading(): void {
+    const id = this.#options.catalog.restoringId;
+    if (id !== undefined && id !== this.#restoring) this.#discard(id);
+  }
+
+  async #measure(snapshot: CatalogSnapshot): Promise<{ readonly size: number; readonly sha256: Bytes }> {
+    const hash = new Sha256();
+    let size = 0;
+    let sincePause = 0;
+    for (const frame of snapshot) {
+      hash.update(frame);
+      size += frame.length;
+      sincePause += frame.length;
+      if (size > restoreBytesMax)
+        throw new AgentError("too-large", { message: `Cannot save a snapshot: the state exceeds ${restoreBytesMax} bytes` });
+      if (sincePause < hashBytesBetween) continue;
+      sincePause = 0;
+      await this.#pause();
+    }
+    return { size, sha256: hash.digest() };
+  }
+
+  async #replay(id: string, archive: AsyncIterable<Bytes>): Promise<void> {
+    await this.#write({ kind: "restoreBegin", id });
+    try {
+      let at = 0;
+      let waiting: Bytes[] = [];
+      let size = 0;
+      const send = async (): Promise<void> => {
+        const bytes = concat(waiting);
+        waiting = [];
+        size = 0;
+        await this.#write({ kind: "restoreChunk", id, at, bytes });
+        at += bytes.length;
+      };
+      // Its hashes are checked again on the way: it was read before, but not kept.
+      await readArchive(archive, {
+        stateBytesMax: restoreBytesMax,
+        onState: async (piece) => {
+          for (let from = 0; from < piece.length; ) {
+            const part = piece.slice(from, from + restoreChunkBytesMax - size);
+            waiting.push(part);
+            size += part.length;
+            from += part.length;
+            if (size === restoreChunkBytesMax) await send();
+          }
+        },
+      });
+      if (size > 0) await send();
+      await this.#write({ kind: "restoreEnd", id, length: at });
+    } catch (error) {
+      this.#discard(id);
+      throw error;
+    }
+  }
+
+  async #write(command: Parameters<StoreApi["write"]>[0]): Promise<void> {
+    const result: CommandResult = await this.#options.store.write(command);
+    if (result.kind === "rejected") throw new AgentError("rejected", { message: result.message });
+  }
+
+  /** So that the servers need not hold what nobody will end. Should it fail, the next leader does it. */
+  #discard(id: string): void {
+    this.#write({ kind: "restoreDiscard", id }).catch((error: unknown) =>
+      this.#options.logger.log("warn", "an unfinished restore could not be discarded", { error: messageOf(error) }),
+    );
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => void this.#options.clock.after(0, resolve));
+  }
+}
+
+/** Reads an archive to its end, and knows whether its state is ours. */
+async function verify(archive: AsyncIterable<Bytes>): Promise<{ readonly index: number }> {
+  let start: Bytes = new Uint8Array(0);
+  const meta = await readArchive(archive, {
+    stateBytesMax: restoreBytesMax,
+    onState: (piece) => {
+      if (start.length < formatWithinBytes) start = concat([start, piece.subarray(0, formatWithinBytes - start.length)]);
+    },
+  });
+  if (text(start).includes(snapshotFormat)) return meta;
+  throw new AgentError("rejected", {
+    message:
+      "Cannot restore the snapshot: its state was not written by Proconsul (Consul keeps its own in another format). " +
+      "Restore it with Consul, and move the keys with `consul kv export` and `consul kv import`",
+  });
+}
+
+async function* pieces(snapshot: CatalogSnapshot): AsyncGenerator<Bytes> {
+  yield* snapshot;
+}

@@ -1,0 +1,55 @@
+/**
+ * /v1/snapshot: the whole state as an archive, and back.
+ *
+ * An archive is held whole and compressed, never more: what is inside streams both ways. So the memory that one costs is
+ * `archiveBytesMax` at most, and one is received at a time.
+ */
+import { archiveBytesMax, decompressed } from "../../../core/codec/snapshot-archive.ts";
+import type { SnapshotApi } from "../../../core/plugin/agent-api.ts";
+import { AgentError } from "../../../core/types/errors.ts";
+import type { ApiContext } from "../context.ts";
+import type { HttpReply, HttpRequest, Route } from "../extension.ts";
+import { gunzip, gzipStream } from "../gzip.ts";
+import { readDatacenter } from "../query.ts";
+import { emptyReply, noPathToDatacenter } from "../reply.ts";
+import { metaHeaders } from "../shared.ts";
+import { notSupported } from "./unbuilt.ts";
+
+export function snapshotRoutes(context: ApiContext): readonly Route[] {
+  let receiving = false;
+  return [
+    {
+      path: "/v1/snapshot",
+      methods: ["GET", "PUT"],
+      async handle(request) {
+        const { agent } = context;
+        if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
+        if (agent.snapshots === undefined) throw notSupported("/v1/snapshot on a client agent");
+        if (request.method === "GET") return save(agent.snapshots, request);
+        if (receiving) throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });
+        receiving = true;
+        try {
+          return await restore(agent.snapshots, request);
+        } finally {
+          receiving = false;
+        }
+      },
+    },
+  ];
+}
+
+async function save(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
+  const saved = await snapshots.save({ stale: request.query.has("stale") });
+  try {
+    const body = await gzipStream(saved.content, archiveBytesMax, request.cancel);
+    return { status: 200, headers: ["Content-Type", "application/x-gzip", ...metaHeaders(saved.meta)], body };
+  } finally {
+    saved.release();
+  }
+}
+
+async function restore(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
+  const file = await request.body(archiveBytesMax);
+  await snapshots.restore(() => decompressed(file, gunzip));
+  return emptyReply();
+}
