@@ -95,7 +95,10 @@ describe("three servers with -bootstrap-expect=3", () => {
       servers.map(async ({ agent }) => [await agent.json("/v1/status/leader"), await agent.json("/v1/status/peers")]),
     );
     for (const answer of answers) assert.deepEqual(answer, answers[0]);
-    assert.deepEqual([...(answers[0]?.[1] as string[])].sort(), servers.map(({ ports }) => `127.0.0.1:${ports.server}`).sort());
+    assert.deepEqual(
+      [...((answers[0] as readonly unknown[])[1] as string[])].sort(),
+      servers.map(({ ports }) => `127.0.0.1:${ports.server}`).sort(),
+    );
     const { stdout } = await (servers[1] as Server).agent.consul(["operator", "raft", "list-peers"]);
     assert.equal(stdout.match(/follower {2}true/g)?.length, 2);
     assert.equal(stdout.match(/leader {4}true/g)?.length, 1);
