@@ -212,8 +212,9 @@ export class HttpConnection {
   #answer(request: PlainRequest, response: DirectResponse): void {
     if (this.#request !== request) return;
     // An answer given before the body arrived: the rest of the body has no use, and the connection ends with it.
-    const close = request.close || this.#closing || this.#ended || request.bodyMissing;
-    const pieces = encodeResponse(response, { head: request.method === "HEAD", close });
+    const saysClose = response.status === 400 && response.headers.includes("Connection");
+    const close = saysClose || request.close || this.#closing || this.#ended || request.bodyMissing;
+    const pieces = encodeResponse(response, { head: request.method === "HEAD", close: close && !saysClose });
     this.#finish(request);
     const socket = this.#socket;
     if (pieces.length > 1) socket.cork();

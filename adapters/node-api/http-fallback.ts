@@ -51,9 +51,16 @@ export async function createFallback(
     },
     (incoming, outgoing) => {
       const socket = incoming.socket;
-      if (incoming.headers.host === undefined && incoming.httpVersion !== "1.0") {
-        outgoing.writeHead(400, { "Content-Type": "text/plain; charset=utf-8", Connection: "close" });
-        outgoing.end("400 Bad Request: missing required Host header");
+      const flaw = flawOf(incoming);
+      if (flaw !== undefined) {
+        outgoing.sendDate = false;
+        const body = `400 ${flaw}`;
+        const headers = { "Content-Type": "text/plain; charset=utf-8", Connection: "close", "Content-Length": body.length };
+        outgoing.writeHead(400, flaw, headers).end(body);
+        return;
+      }
+      if (incoming.method === "OPTIONS" && incoming.url === "*") {
+        outgoing.writeHead(200, { "Content-Length": "0" }).end();
         return;
       }
       requestsIn.set(socket, (requestsIn.get(socket) ?? 0) + 1);
@@ -84,6 +91,18 @@ export async function createFallback(
 function clientIsGone(error: unknown): boolean {
   return error instanceof AgentError && (error.code === "cancelled" || error.code === "connection-closed");
 }
+
+/** What Go refuses though node:http would go on, in Go's words. Of two Host headers a proxy might believe the other one. */
+function flawOf({ httpVersionMajor, httpVersionMinor, rawHeaders }: IncomingMessage): string | undefined {
+  if (httpVersionMajor === 0) return "Bad Request";
+  if (httpVersionMajor !== 1) return "Bad Request: unsupported protocol version";
+  const hosts = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === "host");
+  if (hosts.length === 0 && httpVersionMinor > 0) return "Bad Request: missing required Host header";
+  if (hosts.length > 1) return "Bad Request: too many Host headers";
+  return hosts.every((host) => validHost.test(host)) ? undefined : "Bad Request: malformed Host header";
+}
+
+const validHost = /^[-!$%&'()*+,./0-9:;=@A-Z[\]_a-z~]*$/;
 
 /** As Go answers what it cannot read. */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: unknown): void {
@@ -130,6 +149,14 @@ function answeredDirectly(
   return true;
 }
 
+/** A proxy's client sends the whole URL; who serves it looks at its path alone (RFC 9112, 3.2.2). */
+function originForm(target: string): string {
+  const authority = /^https?:\/\/[^/?#]*/i.exec(target)?.[0];
+  if (authority === undefined) return target;
+  const rest = target.slice(authority.length);
+  return rest.startsWith("/") ? rest : `/${rest}`;
+}
+
 class IncomingRequest implements DirectRequest {
   readonly method: string;
   readonly target: string;
@@ -140,7 +167,7 @@ class IncomingRequest implements DirectRequest {
 
   constructor(incoming: IncomingMessage, outgoing: ServerResponse, from: Address) {
     this.method = incoming.method ?? "GET";
-    this.target = incoming.url ?? "/";
+    this.target = originForm(incoming.url ?? "/");
     this.from = from;
     this.#incoming = incoming;
     this.#outgoing = outgoing;

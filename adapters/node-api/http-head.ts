@@ -62,6 +62,9 @@ export function headerIn(lines: string, name: string): string | undefined {
 
 const colonCode = 58;
 
+/** A name or an address, and a port. */
+const plainHost = /^[ \t]*[-.:0-9A-Z[\]_a-z]*[ \t]*$/;
+
 /** Undefined when the headers that frame a message are anything but ordinary. */
 function framingOf(lines: string): { readonly contentLength: number; readonly close: boolean } | undefined {
   let hosts = 0;
@@ -73,7 +76,9 @@ function framingOf(lines: string): { readonly contentLength: number; readonly cl
     const colon = lines.indexOf(":", at);
     switch (colon - at) {
       case 4:
-        if (nameIs(lines, at, colon, "host")) hosts++;
+        if (!nameIs(lines, at, colon, "host")) break;
+        if (!plainHost.test(lines.slice(colon + 1, end))) return undefined;
+        hosts++;
         break;
       case 6:
         if (nameIs(lines, at, colon, "expect")) return undefined;

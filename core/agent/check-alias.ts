@@ -28,6 +28,8 @@ export function aliasOutcome(checkId: string, target: AliasTarget, view: AliasVi
 }
 
 function worstOf(target: AliasTarget, view: AliasView, seen: Set<string>): CheckOutcome {
+  if (target.service !== "" && !view.serviceExists(target.service))
+    return settled("critical", `Service ${target.service} could not be found on node ${target.node}`);
   let found = false;
   let worst: CheckOutcome | undefined;
   for (const serviceId of target.service === "" ? [""] : ["", target.service]) {
@@ -43,9 +45,7 @@ function worstOf(target: AliasTarget, view: AliasView, seen: Set<string>): Check
     }
   }
   if (worst !== undefined) return worst;
-  if (found) return settled("passing", "All checks passing.");
-  if (target.service === "" || view.serviceExists(target.service)) return settled("passing", "No checks found.");
-  return settled("critical", `Service ${target.service} could not be found on node ${target.node}`);
+  return settled("passing", found ? "All checks passing." : "No checks found.");
 }
 
 function settled(status: "passing" | "warning" | "critical", output: string): CheckOutcome {

@@ -17,6 +17,7 @@ export function putCheck(tables: Tables, index: LogIndex, node: string, fields: 
   const service = fields.serviceId === "" ? undefined : tables.services.get(foldedKey(node, fields.serviceId));
   if (fields.serviceId !== "" && service === undefined) throw new Refusal(missingService);
 
+  if (fields.checkId === "") throw new Refusal("failed inserting check: object missing primary index");
   const before = tables.checks.get(foldedKey(node, fields.checkId));
   const check: CheckRecord = {
     node,

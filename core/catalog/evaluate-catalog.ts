@@ -16,6 +16,7 @@ const checkRows: Selectable<CheckRecord> = { fields: checkFields, nodeOf: (check
 
 const nodesOnly: readonly Topic[] = [topics.nodes];
 const servicesOnly: readonly Topic[] = [topics.services];
+const lostNodes: readonly Topic[] = [topics.nodeExtinctions];
 const checksOnly: readonly Topic[] = [topics.checks];
 const nodesAndServices: readonly Topic[] = [topics.nodes, topics.services];
 const nodesAndChecks: readonly Topic[] = [topics.nodes, topics.checks];
@@ -59,7 +60,11 @@ export function nodeServices(tables: Tables, query: QueryOf<"nodeServices">): Ev
   const node = byId ? nodeByIdPrefix(tables, query.node) : named;
   // By ID any node may come to match; who knows a node by name waits for that name.
   const awaited = byId ? topics.nodes : topics.node(query.node);
-  if (node === undefined) return { index: 1, answer: undefined, wakes: [awaited], stales: [] };
+  if (node === undefined) {
+    // Consul 1.8 answers 1 here, so that who waits for a node is not told of its end.
+    const index = atLeastOne(tables.maxIndex(topics.nodeExtinctions));
+    return { index, answer: undefined, wakes: [awaited], stales: lostNodes };
+  }
   const onNode = tables.services.rows(foldedKey(node.node));
   return {
     index: atLeastOne(tables.maxIndex(...nodesAndServices)),

@@ -56,7 +56,7 @@ export function byAddress(tables: Tables, address: string): Evaluation<Answers["
 interface Found {
   /** Before tags narrow them. */
   readonly rows: readonly ServiceRecord[];
-  /** The services whose indexes count: of the rows, or when there are none the one asked for. */
+  /** The services whose indexes count: of the rows, or when there are none the one asked for; none where nothing can come. */
   readonly names: readonly string[];
   /** What else notices a new instance, and has an index of its own. */
   readonly awaited: readonly Topic[];
@@ -72,7 +72,7 @@ function find(tables: Tables, { service, through }: ServiceSelection): Found {
     }
     case "ingress":
       // Which gateways serve a service is said by config entries, and this catalog holds none.
-      return { rows: [], names: [service], awaited: [] };
+      return { rows: [], names: [], awaited: [] };
     default:
       return unreachable(through);
   }
@@ -87,6 +87,7 @@ function indexOf(
   found: Found,
   wider: readonly Topic[],
 ): { readonly index: LogIndex; readonly stales: readonly Topic[] } {
+  if (found.names.length === 0) return { index: 1, stales: [] };
   const own = tables.maxIndex(...found.names.map(topics.service), ...found.awaited);
   if (found.rows.length > 0) return { index: atLeastOne(own), stales: [] };
   const extinction = tables.maxIndex(topics.extinctions);

@@ -107,6 +107,7 @@ export function deleteNode(tables: Tables, index: LogIndex, name: string, now: L
     tables.touch(topics.coordinate(entry.node));
   }
   tables.nodes.delete(foldedKey(name));
+  tables.bump(topics.nodeExtinctions, index);
   markNode(tables, name, index);
   endSessionsOfNode(tables, index, name, now);
 }

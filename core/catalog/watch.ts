@@ -30,6 +30,8 @@ export const topics = {
   tombstones: "tombstones",
   /** The last time that a service lost its last instance. */
   extinctions: "extinctions",
+  /** The last time that a node went. */
+  nodeExtinctions: "node-extinctions",
   node: (name: string): Topic => `node:${name.toLowerCase()}`,
   nodeServices: (name: string): Topic => `node-services:${name.toLowerCase()}`,
   nodeChecks: (name: string): Topic => `node-checks:${name.toLowerCase()}`,

@@ -19,6 +19,8 @@ const textBytesMax = 255;
 
 const flagResponse = 0x8000;
 const flagRecursionDesired = 0x0100;
+/** TC, RD, RA, AD and CD: who is refused gets them back as they came (Consul 1.8). */
+const flagsKeptInRefusal = 0x03b0;
 const flagCheckingDisabled = 0x0010;
 export const flagTruncated = 0x0200;
 const opcodeNotify = 4;
@@ -95,7 +97,7 @@ export function copyOf(bytes: Bytes): Bytes {
 
 function refuse(packet: Bytes, rcode: number, length: number, opcode = 0): Decoded {
   const reply = copyOf(packet.subarray(0, length));
-  const flags = flagResponse | (opcode << 11) | (word(packet, 2) & flagRecursionDesired) | rcode;
+  const flags = flagResponse | (opcode << 11) | (word(packet, 2) & flagsKeptInRefusal) | rcode;
   reply.fill(0, 4, headerBytes);
   reply[2] = flags >> 8;
   reply[3] = flags & 255;

@@ -92,14 +92,16 @@ export class HttpApp {
       case "unprintable":
         return emptyReply(400);
       case "redirect":
-        return redirect(method, target.location);
-      case "path": {
-        const { path } = target;
-        if (path === "/") return this.#root(method);
-        if (this.#exact.has(path) || path.endsWith("/") || !this.#prefixes.has(`${path}/`)) return undefined;
-        return redirect(method, `${escapePath(path)}/${target.rawQuery === "" ? "" : `?${target.rawQuery}`}`);
-      }
+        return this.#withSlash(method, target) ?? redirect(method, target.location);
+      case "path":
+        return target.path === "/" ? this.#root(method) : this.#withSlash(method, target);
     }
+  }
+
+  /** For the path of a subtree without its last slash. */
+  #withSlash(method: string, { path, rawQuery }: { readonly path: string; readonly rawQuery: string }): HttpReply | undefined {
+    if (this.#exact.has(path) || path.endsWith("/") || !this.#prefixes.has(`${path}/`)) return undefined;
+    return redirect(method, `${escapePath(path)}/${rawQuery === "" ? "" : `?${rawQuery}`}`);
   }
 
   #root(method: string): HttpReply {

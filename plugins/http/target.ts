@@ -9,8 +9,8 @@ export type Target =
   | { readonly kind: "malformed" }
   /** Holds a character that cannot be printed. */
   | { readonly kind: "unprintable" }
-  /** Has "//", "." or ".." in it: the client is told the clean one. */
-  | { readonly kind: "redirect"; readonly location: string };
+  /** Has "//", "." or ".." in it: the client is told the clean one, escaped as it must be sent. `path`: not escaped. */
+  | { readonly kind: "redirect"; readonly path: string; readonly location: string; readonly rawQuery: string };
 
 const plainPath = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~:@!$,=+-]*)+\/?$/;
 const printable = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u;
@@ -29,7 +29,7 @@ export function parseTarget(target: string, filterUnprintable: boolean): Target 
   if (filterUnprintable && !printable.test(wellFormed(path))) return { kind: "unprintable" };
   const clean = cleanPath(path);
   if (clean === path) return { kind: "path", path, rawQuery };
-  return { kind: "redirect", location: escapePath(clean) + (question < 0 ? "" : `?${rawQuery}`) };
+  return { kind: "redirect", path: clean, location: escapePath(clean) + (question < 0 ? "" : `?${rawQuery}`), rawQuery };
 }
 
 /** Go's `path.Clean`, keeping a final slash. */

@@ -355,7 +355,27 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
 
     claim(subject, "a request without a Host is refused", () =>
       withServer(async (listener) => {
-        assert.match(await say(listener, "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n"), /^HTTP\/1\.1 400 Bad Request\r\n/);
+        assert.match(
+          await say(listener, "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n"),
+          /^HTTP\/1\.1 400 Bad Request: missing required Host header\r\n/,
+        );
+      }),
+    );
+
+    claim(subject, "two Hosts, a malformed one, or another version of HTTP are refused in Go's words", () =>
+      withServer(async (listener) => {
+        const refusal = async (request: string): Promise<string> => (await say(listener, request)).split("\r\n\r\n")[1] as string;
+        const two = "GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n";
+        assert.equal(await refusal(two), "400 Bad Request: too many Host headers");
+        assert.equal(await refusal("GET /a HTTP/1.1\r\nHost: a b\r\n\r\n"), "400 Bad Request: malformed Host header");
+        assert.equal(await refusal("GET /a HTTP/2.0\r\nHost: x\r\n\r\n"), "400 Bad Request: unsupported protocol version");
+      }),
+    );
+
+    claim(subject, "a target with scheme and host means its path; OPTIONS * is answered", () =>
+      withServer(async (listener) => {
+        assert.match(await say(listener, `GET http://x/a HTTP/1.1\r\nHost: x\r\n${last}`), /GET \/a - $/);
+        assert.match(await say(listener, `OPTIONS * HTTP/1.1\r\nHost: x\r\n${last}`), /^HTTP\/1\.1 200 OK\r\n/);
       }),
     );
 

@@ -65,7 +65,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
   return 0;
 }
 
-/** White space at the end is cut, as Consul does: a value's last newline would look like a blank line between records. */
+/** The value's bytes stand as they are; without any, the label's line ends at once. */
 function details(pair: KvPair, value: Bytes): Bytes {
   const lines = record([
     ["CreateIndex", String(pair.createIndex)],
@@ -76,9 +76,5 @@ function details(pair: KvPair, value: Bytes): Bytes {
     ["Session", pair.session === "" ? "-" : pair.session],
     ["Value", ""],
   ]);
-  const whole = concat([utf8(lines), value]);
-  let end = whole.length;
-  while (end > 0 && (whole[end - 1] as number) <= 32 && " \t\n\v\f\r".includes(String.fromCharCode(whole[end - 1] as number)))
-    end--;
-  return whole.subarray(0, end);
+  return value.length === 0 ? utf8(lines.trimEnd()) : concat([utf8(lines), value]);
 }

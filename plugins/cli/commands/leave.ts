@@ -1,7 +1,7 @@
 /** `consul leave`: the agent says goodbye to the cluster and ends. */
 import { openApi } from "../api.ts";
 import { clientFlags } from "../client-flags.ts";
-import { type Call, defineCommand, orFail, say } from "../command.ts";
+import { type Call, CommandError, defineCommand, orFail, say } from "../command.ts";
 
 const flags = { ...clientFlags } as const;
 
@@ -16,6 +16,7 @@ removed from Raft. Waits until that is done.`,
 });
 
 async function run(call: Call<typeof flags>): Promise<number> {
+  if (call.args.length > 0) throw new CommandError(`Error found unexpected args: [${call.args.join(" ")}]`);
   const api = await openApi(call);
   await orFail("Error leaving", api.put("/v1/agent/leave"));
   say(call.context, "Graceful leave complete");

@@ -127,7 +127,7 @@ function node(context: ApiContext, request: HttpRequest, parameters: ReadParamet
     showConsistency: true,
     errorsCarryIndex: true,
     render(answer, meta, pretty, consistency) {
-      const json = layout === "map" ? nodeMapJson(answer) : nodeListJson(answer);
+      const json = layout === "map" ? nodeMapJson(answer) : nodeListJson(answer, filter !== "");
       return rendered(200, jsonBody(json, pretty), meta, consistency);
     },
   });
@@ -142,9 +142,11 @@ function nodeMapJson(answer: NodeServices): string {
   return `{"Node":${nodeJson(answer.node)},"Services":{${entries.join(",")}}}`;
 }
 
-function nodeListJson(answer: NodeServices): string {
+/** Where there is no service at all Consul says null; where the filter left none, []. */
+function nodeListJson(answer: NodeServices, filtered: boolean): string {
   if (answer === undefined) return '{"Node":null,"Services":null}';
-  return `{"Node":${nodeJson(answer.node)},"Services":${jsonArray(answer.services, plainService)}}`;
+  const services = answer.services.length === 0 && !filtered ? "null" : jsonArray(answer.services, plainService);
+  return `{"Node":${nodeJson(answer.node)},"Services":${services}}`;
 }
 
 async function register(context: ApiContext, request: HttpRequest): Promise<HttpReply> {

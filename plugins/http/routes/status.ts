@@ -2,13 +2,13 @@
 import type { ApiContext } from "../context.ts";
 import type { HttpRequest, Route } from "../extension.ts";
 import { jsonString, jsonStrings } from "../json-write.ts";
-import { isPretty, readDatacenter } from "../query.ts";
+import { isPretty, readParameters } from "../query.ts";
 import { jsonReply, noPathToDatacenter } from "../reply.ts";
 
 export function statusRoutes(context: ApiContext): readonly Route[] {
   const { agent } = context;
   const requireOwnDatacenter = (request: HttpRequest): void => {
-    if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
+    if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
   };
   return [
     {
