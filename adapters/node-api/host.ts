@@ -29,6 +29,7 @@ export function createHost(clock: Clock): Host {
     writeFile: (path, content, mode) =>
       inGoWords("open", path, () => fs().promises.writeFile(path, content, mode === undefined ? {} : { mode })),
     removeFile: (path) => inGoWords("remove", path, () => fs().promises.unlink(path)),
+    renameFile: (from, to) => inGoWords("rename", from, () => rename(from, to)),
     stat: (path) => inGoWords("stat", path, () => stat(path)),
     readDirectory: (path) => inGoWords("open", path, async () => sortedByBytes(await fs().promises.readdir(path))),
     makeDirectory: (path) =>
@@ -120,6 +121,17 @@ async function stat(path: string): Promise<Awaited<ReturnType<Host["stat"]>>> {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/** The content is on disk before the name says so: a crash leaves the old file or the new one. */
+async function rename(from: string, to: string): Promise<void> {
+  const file = await fs().promises.open(from, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await fs().promises.rename(from, to);
 }
 
 /** Runs a file operation; its failure reads as Go's PathError: "open nope.json: no such file or directory". */

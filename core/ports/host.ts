@@ -26,6 +26,8 @@ export interface Host {
   readFile(path: string): Promise<Bytes>;
   writeFile(path: string, content: Bytes, mode?: number): Promise<void>;
   removeFile(path: string): Promise<void>;
+  /** Replaces what is at `to`, at once and for good: the content of `from` is on disk before. */
+  renameFile(from: string, to: string): Promise<void>;
   /** Undefined when nothing is there. Follows links. */
   stat(path: string): Promise<{ readonly kind: "file" | "directory" | "other"; readonly size: number } | undefined>;
   /** Names, sorted by bytes. */

@@ -30,6 +30,8 @@ export interface ApiRequest {
   readonly query?: QueryParameters;
   readonly body?: Bytes;
   readonly cancel?: Cancel;
+  /** A longer answer is an error. Default: no limit. */
+  readonly responseBytesMax?: number;
 }
 
 /** Go's http.Client gives up after following this many. */
@@ -66,6 +68,7 @@ export class Api {
         ...(request.body !== undefined && { body: request.body }),
         ...(request.cancel !== undefined && { cancel: request.cancel }),
         ...(tls !== undefined && { tls }),
+        ...(request.responseBytesMax !== undefined && { responseBytesMax: request.responseBytesMax }),
       });
     } catch (error) {
       const verb = request.method.slice(0, 1) + request.method.slice(1).toLowerCase();
@@ -78,6 +81,7 @@ export class Api {
   async request(request: ApiRequest): Promise<HttpClientResponse> {
     const response = await this.send(request);
     if (response.status !== 200) throw unexpected(response);
+    if (response.truncated) throw new ApiError(`The answer exceeds ${request.responseBytesMax} bytes`);
     return response;
   }
 

@@ -1,4 +1,5 @@
 /** Compression with what every runtime has. */
+import { type ByteTransform, inPieces, through } from "../../core/codec/byte-transform.ts";
 import { type Bytes, concat } from "../../core/types/bytes.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import { AgentError } from "../../core/types/errors.ts";
@@ -42,7 +43,7 @@ export function gzipRendered(rendered: RenderedBody): Bytes | Promise<Bytes> {
 export async function gzipStream(content: AsyncIterable<Bytes>, bytesMax: number, cancel: Cancel): Promise<Bytes> {
   const parts: Bytes[] = [];
   let length = 0;
-  for await (const part of through(new CompressionStream("gzip"), content)) {
+  for await (const part of through(new CompressionStream("gzip") as unknown as ByteTransform, content)) {
     if (cancel.aborted) throw new AgentError("cancelled", { message: "The client went away" });
     length += part.length;
     if (length > bytesMax)
@@ -52,45 +53,7 @@ export async function gzipStream(content: AsyncIterable<Bytes>, bytesMax: number
   return concat(parts);
 }
 
-/** Small, because some platforms decompress a piece at once, whatever comes of it: a thousand times its size at worst. */
-const gunzipPieceBytes = 16 * 1024;
-
 /** Decompresses a file as it is read. Throws in the platform's words. */
 export function gunzip(file: Bytes): AsyncGenerator<Bytes> {
-  return through(new DecompressionStream("gzip"), pieces(file));
-}
-
-async function* pieces(file: Bytes): AsyncGenerator<Bytes> {
-  for (let at = 0; at < file.length; at += gunzipPieceBytes) yield file.subarray(at, at + gunzipPieceBytes);
-}
-
-/** Leaving early lets go of `content`. */
-async function* through(stream: CompressionStream | DecompressionStream, content: AsyncIterable<Bytes>): AsyncGenerator<Bytes> {
-  const writer = stream.writable.getWriter();
-  const reader = (stream.readable as ReadableStream<Uint8Array>).getReader();
-  let failure: { readonly error: unknown } | undefined;
-  const feeding = (async () => {
-    try {
-      for await (const piece of content) await writer.write(piece as Uint8Array<ArrayBuffer>);
-      await writer.close();
-    } catch (error) {
-      failure ??= { error };
-      await writer.abort(error).catch(() => {});
-    }
-  })();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      yield value;
-    }
-    await feeding;
-  } catch (error) {
-    await feeding;
-    throw failure?.error ?? error;
-  } finally {
-    await reader.cancel().catch(() => {});
-    await feeding;
-  }
-  if (failure !== undefined) throw failure.error;
+  return through(new DecompressionStream("gzip") as unknown as ByteTransform, inPieces(file));
 }

@@ -28,8 +28,11 @@ export function hostContract(subject: Subject<"host">, folder: string): void {
       assert.deepEqual(await host.stat(path("deep/b")), { kind: "file", size: 1000 });
       assert.equal((await host.stat(path("deep/er")))?.kind, "directory");
       assert.deepEqual(await host.readDirectory(path("deep")), ["B", "b", "er"]);
-      await host.removeFile(path("deep/b"));
+      await host.renameFile(path("deep/b"), path("deep/B"));
+      assert.deepEqual(await host.readFile(path("deep/B")), pattern(1000));
       assert.equal(await host.stat(path("deep/b")), undefined);
+      await host.removeFile(path("deep/B"));
+      assert.equal(await host.stat(path("deep/B")), undefined);
     });
 
     claim(subject, "what is missing or no file is refused in Go's words", async () => {

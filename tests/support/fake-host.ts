@@ -63,6 +63,10 @@ export class FakeHost implements Host {
   async removeFile(path: string): Promise<void> {
     this.#files.delete(path);
   }
+  async renameFile(from: string, to: string): Promise<void> {
+    this.#files.set(to, await this.readFile(from));
+    this.#files.delete(from);
+  }
   async stat(path: string): ReturnType<Host["stat"]> {
     const content = this.#files.get(path);
     if (content !== undefined) return { kind: "file", size: content.length };
