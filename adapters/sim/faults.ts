@@ -18,7 +18,7 @@ export interface Faults {
   /** Messages of this kind suffer `dropRate` besides. */
   readonly dropKind: RaftMessage["kind"] | undefined;
   readonly dropRate: number;
-  /** Mean time between new partitions; each holds until the next, a third of them are one-way, a third heal. */
+  /** Mean time between new partitions; each holds until the next. Some are one-way, some between two servers only, some heal. */
   readonly partitionEvery: Millis;
   /** Clocks run at 1 ± this. Must leave room for the lease: see core/raft/reads.ts. */
   readonly clockSpread: number;
@@ -30,6 +30,13 @@ export interface Faults {
   readonly crashEvery: Millis;
   /** How long a crashed server is down, at most. */
   readonly downMax: Millis;
+  /**
+   * Per mille of delicate moments (a server was elected, has applied for the first time since, changes members or hands
+   * over; another campaigns against it) that are followed by a crash or the isolation of the leader: chance alone
+   * seldom strikes just then.
+   */
+  readonly strike: number;
+  readonly strikeWithin: Millis;
   /** Followers may be told that a process ended. */
   readonly noticeCrashes: boolean;
   readonly diskMax: Millis;
@@ -47,6 +54,8 @@ export interface Faults {
   readonly coalesce: boolean;
   /** The state machine takes at most this much at once. */
   readonly applyBytesMax: number;
+  /** …and then has other things to do for up to this long. */
+  readonly applyPauseMax: Millis;
   readonly timing: RaftTiming;
   readonly limits: Partial<RaftLimits>;
 }
@@ -71,6 +80,8 @@ export const noFaults: Faults = {
   pauseMax: 0,
   crashEvery: 0,
   downMax: 1000,
+  strike: 0,
+  strikeWithin: 0,
   noticeCrashes: false,
   diskMax: 2,
   stall: 0,
@@ -81,6 +92,7 @@ export const noFaults: Faults = {
   votersMin: 2,
   coalesce: true,
   applyBytesMax: 1_000_000,
+  applyPauseMax: 0,
   timing: calmTiming,
   limits: {},
 };
@@ -95,10 +107,11 @@ export function drawFaults(random: Random): Faults {
   const longLease = either();
   // A third of all groups changes leaders so often that entries of several terms wait to be committed at once.
   const turbulent = below(random, 3) === 0;
+  const delayMax = 1 + below(random, either() ? 8 : 50);
   return {
     loss: maybe(below(random, 150)),
     duplication: maybe(below(random, 100)),
-    delayMax: 1 + below(random, either() ? 8 : 50),
+    delayMax,
     dropKind: below(random, 4) === 0 ? messageKinds[below(random, messageKinds.length)] : undefined,
     dropRate: 200 + below(random, 600),
     partitionEvery: maybe(turbulent ? 60 + below(random, 300) : 200 + below(random, 1500)),
@@ -109,6 +122,8 @@ export function drawFaults(random: Random): Faults {
     pauseMax: 50 + below(random, 1000),
     crashEvery: maybe(turbulent ? 50 + below(random, 200) : 200 + below(random, 2000)),
     downMax: turbulent ? 50 + below(random, 250) : 1200,
+    strike: maybe(turbulent ? 700 : 300),
+    strikeWithin: 1 + below(random, either() ? 4 : 6 * delayMax),
     noticeCrashes: either(),
     diskMax: 1 + below(random, either() ? 4 : 50),
     stall: maybe(below(random, 20)),
@@ -119,6 +134,7 @@ export function drawFaults(random: Random): Faults {
     votersMin: 1 + below(random, 3),
     coalesce: either(),
     applyBytesMax: either() ? 1 : 100_000,
+    applyPauseMax: maybe(below(random, 8)),
     timing: { ...calmTiming, lease: longLease ? 100 : 50 },
     limits: {
       appendEntriesMax: small || turbulent ? 1 + below(random, 2) : 64,
@@ -148,12 +164,12 @@ export function withoutFamily(faults: Faults, family: FaultFamily): Faults {
     case "pauses":
       return { ...faults, pauseEvery: 0 };
     case "crashes":
-      return { ...faults, crashEvery: 0, writeError: 0 };
+      return { ...faults, crashEvery: 0, strike: 0, writeError: 0 };
     case "disk":
       return { ...faults, diskMax: calm.diskMax, stall: 0, writeError: 0 };
     case "members":
       return { ...faults, changeEvery: 0, transferEvery: 0 };
     case "limits":
-      return { ...faults, limits: {}, applyBytesMax: calm.applyBytesMax, coalesce: true };
+      return { ...faults, limits: {}, applyBytesMax: calm.applyBytesMax, applyPauseMax: 0, coalesce: true };
   }
 }

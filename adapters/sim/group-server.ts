@@ -81,8 +81,12 @@ export class GroupServer {
   #turnQueued = false;
   #turning = false;
   #leadingTerm: Term = 0;
+  /** It has applied something while it led this term. */
+  #appliedTerm: Term = 0;
   #saving = false;
   #replacing = false;
+  /** The state machine is between two slices. */
+  #applyBusy = false;
   #idLast = 0;
   readonly #asked = new Map<number, Proposed>();
   #proposed: Proposed[] = [];
@@ -151,8 +155,10 @@ export class GroupServer {
     this.#turnQueued = false;
     this.#turning = false;
     this.#leadingTerm = 0;
+    this.#appliedTerm = 0;
     this.#saving = false;
     this.#replacing = false;
+    this.#applyBusy = false;
     this.#asked.clear();
     this.#proposed = [];
     this.#askedReads.clear();
@@ -215,6 +221,7 @@ export class GroupServer {
   /** A read past the barrier that clients wait for: Raft's own promise must hold without it. */
   probe(): void {
     if (this.machine?.role !== "leader" || this.paused) return;
+    this.checkLease();
     const id = ++this.#idLast;
     this.#askedReads.set(id, { key: "", floor: this.#group.ledger.acknowledged, reply: () => {}, index: 0 });
     this.feed({ kind: "read", id });
@@ -223,7 +230,7 @@ export class GroupServer {
   /** Something was acknowledged, here or elsewhere: if this server would answer a read now, it must know of it. */
   checkLease(): void {
     const { machine } = this;
-    if (machine?.role !== "leader" || this.#leadingTerm !== machine.term || !machine.leaseValid(this.localNow)) return;
+    if (machine === undefined || !this.#leads(machine) || !machine.leaseValid(this.localNow)) return;
     const { ledger } = this.#group;
     ledger.read(this.id, ledger.acknowledged, machine.appliedIndex);
   }
@@ -242,8 +249,7 @@ export class GroupServer {
       return;
     }
     const { ledger } = this.#group;
-    const leading = machine.role === "leader" && this.#leadingTerm === machine.term;
-    if (!leading) {
+    if (!this.#leads(machine)) {
       reply({ kind: "refused", leader: machine.leader === this.id ? undefined : machine.leader });
       return;
     }
@@ -323,12 +329,14 @@ export class GroupServer {
           event.leader === undefined ? `is ${event.role}` : `is ${event.role}, led by ${event.leader}`,
         );
         if (event.role === "leader") {
+          this.#group.delicate(this.id, "leads");
           const { term } = event;
           this.#propose({ kind: "barrier" }, (response) => {
             if (response.kind === "done") this.#leadingTerm = term;
           });
           return;
         }
+        if (event.role === "candidate") this.#group.delicate(this.id, "campaigns");
         for (const { reply } of this.#proposed) reply({ kind: "unknown" });
         this.#proposed = [];
         return;
@@ -398,12 +406,16 @@ export class GroupServer {
   }
 
   #apply(machine: RaftMachine): void {
-    if (this.#replacing) return;
+    if (this.#replacing || this.#applyBusy) return;
     const entries = machine.takeCommitted(this.#group.faults.applyBytesMax);
     const last = entries[entries.length - 1];
     if (last === undefined) return;
     const { ledger, trace, now } = this.#group;
     const results = entries.map((entry) => this.#applyEntry(entry));
+    if (machine.role === "leader" && this.#appliedTerm !== machine.term) {
+      this.#appliedTerm = machine.term;
+      this.#group.delicate(this.id, "leads");
+    }
     machine.step(this.localNow, { kind: "applied", index: last.index });
     trace.mark(now, happened.applied, this.number, last.index, entries.length);
     trace.tell(now, this.id, machine, `applied up to ${last.index}`);
@@ -411,7 +423,16 @@ export class GroupServer {
       this.#resolve(entries[at] as LogEntry, results[at] ?? { kind: "done" }, ledger);
     this.#releaseReads(machine);
     // What applying caused, and the next slice.
-    this.#queueTurn();
+    const { applyPauseMax } = this.#group.faults;
+    if (applyPauseMax === 0 || this.#group.healed(this.id)) {
+      this.#queueTurn();
+      return;
+    }
+    this.#applyBusy = true;
+    this.plan(between(this.#diskRandom, 0, applyPauseMax), () => {
+      this.#applyBusy = false;
+      this.#turn();
+    });
   }
 
   #applyEntry(entry: LogEntry): CommandResult | undefined {
@@ -445,6 +466,11 @@ export class GroupServer {
       this.#group.ledger.read(this.id, floor, applied);
       reply({ kind: "value", record: this.#value(key) });
     }
+  }
+
+  /** It leads and holds all that its predecessors acknowledged. */
+  #leads(machine: RaftMachine): boolean {
+    return machine.role === "leader" && this.#leadingTerm === machine.term;
   }
 
   #value(key: string): KvRecord | undefined {

@@ -36,6 +36,7 @@ export class Group implements Surroundings {
   readonly #events = new EventQueue();
   readonly #links: Links;
   readonly #mishaps: Random;
+  readonly #strikes: Random;
   readonly #bootstrap: Configuration;
   #now: Millis = 0;
   #survivors: ReadonlySet<NodeId> | undefined;
@@ -46,6 +47,7 @@ export class Group implements Surroundings {
     this.trace = trace;
     this.#links = new Links(faults, this.random.fork("links"));
     this.#mishaps = this.random.fork("mishaps");
+    this.#strikes = this.random.fork("strikes");
     const ids = Array.from({ length: size }, (_, at) => `s${at + 1}`);
     this.#bootstrap = { servers: ids.map((id) => ({ id, address: id, voter: true })) };
     for (let at = 0; at < spares; at++) ids.push(`s${size + at + 1}`);
@@ -111,6 +113,34 @@ export class Group implements Surroundings {
         }),
       ),
     );
+  }
+
+  delicate(id: NodeId, moment: "leads" | "campaigns"): void {
+    const random = this.#strikes;
+    if (this.#survivors !== undefined || below(random, 1000) >= this.faults.strike) return;
+    if (moment === "campaigns") {
+      // Whoever leads so far must not learn of it too early.
+      const leader = this.leader;
+      if (leader !== undefined && leader.id !== id) this.#isolate(leader, random);
+      return;
+    }
+    const server = this.#byId.get(id);
+    const isolate = below(random, 2) === 0;
+    server?.plan(between(random, 0, this.faults.strikeWithin), () => {
+      if (this.#survivors !== undefined) return;
+      if (isolate) this.#isolate(server, random);
+      else this.#crash(server, random);
+    });
+  }
+
+  #isolate(server: GroupServer, random: Random): void {
+    this.trace.mark(this.#now, happened.partition, server.number, 1, 0);
+    this.trace.tell(this.#now, server.id, server.machine, "is isolated at a delicate moment");
+    this.#links.isolate(
+      server.id,
+      this.servers.map((other) => other.id),
+    );
+    this.at(between(random, 20, 600), () => this.#links.join(server.id));
   }
 
   failed(id: NodeId): void {
@@ -226,9 +256,10 @@ export class Group implements Surroundings {
   }
 
   #changeMembers(random: Random): void {
-    const server = this.servers[below(random, this.servers.length)];
     const { leader } = this;
     const machine = leader?.machine;
+    const chosen = this.servers[below(random, this.servers.length)];
+    const server = below(random, 4) === 0 ? leader : chosen;
     if (server === undefined || leader === undefined || machine === undefined) return;
     const { id } = server;
     const known = machine.configuration.servers.find((other) => other.id === id);
@@ -247,6 +278,7 @@ export class Group implements Surroundings {
       `asked to ${change.kind} ${id}; now ${describeConfiguration(machine.configuration)}`,
     );
     leader.feed({ kind: "change", id: 0, change });
+    this.delicate(leader.id, "leads");
   }
 
   #transfer(): void {
@@ -255,6 +287,7 @@ export class Group implements Surroundings {
     this.trace.mark(this.#now, happened.transfer, leader.number, 0, 0);
     this.trace.tell(this.#now, leader.id, leader.machine, "asked to hand over leadership");
     leader.feed({ kind: "transfer", to: undefined });
+    this.delicate(leader.id, "leads");
   }
 
   #every(mean: Millis, label: string, act: (random: Random) => void): void {

@@ -45,6 +45,13 @@ export class Links {
     this.#cut.clear();
     if (below(random, 3) === 0) return "all links are whole";
     const oneWay = below(random, 3) === 0;
+    if (below(random, 3) === 0) {
+      const from = ids[below(random, ids.length)] as NodeId;
+      const to = ids[below(random, ids.length)] as NodeId;
+      this.#cut.add(`${from}>${to}`);
+      if (!oneWay) this.#cut.add(`${to}>${from}`);
+      return `${from} is not heard by ${to}${oneWay ? "" : ", nor the other way"}`;
+    }
     const lonely = below(random, 3) === 0 ? ids[below(random, ids.length)] : undefined;
     const inside = ids.filter((id) => (lonely === undefined ? below(random, 2) === 0 : id === lonely));
     for (const from of ids)
@@ -53,6 +60,20 @@ export class Links {
         if (!oneWay || inside.includes(from)) this.#cut.add(`${from}>${to}`);
       }
     return `[${inside.join(" ")}] ${oneWay ? "is not heard by" : "is cut off from"} the others`;
+  }
+
+  /** Cuts one off, wholly or only what it says or hears. */
+  isolate(id: NodeId, others: readonly NodeId[]): void {
+    const draw = below(this.#random, 4);
+    for (const other of others) {
+      if (other === id) continue;
+      if (draw !== 0) this.#cut.add(`${other}>${id}`);
+      if (draw !== 1) this.#cut.add(`${id}>${other}`);
+    }
+  }
+
+  join(id: NodeId): void {
+    for (const cut of this.#cut) if (cut.startsWith(`${id}>`) || cut.endsWith(`>${id}`)) this.#cut.delete(cut);
   }
 
   heal(survivors: ReadonlySet<NodeId>): void {

@@ -16,6 +16,8 @@ export interface Surroundings {
   send(message: RaftMessage): void;
   /** A client is told that a write took effect. */
   acknowledged(): void;
+  /** Something happens to this server that a fault may now strike. */
+  delicate(id: NodeId, moment: "leads" | "campaigns"): void;
   /** Its disk failed: the process ends. */
   failed(id: NodeId): void;
 }

@@ -64,8 +64,12 @@ export class DrawnWorkload {
   #register(draw: number, done: () => void): void {
     const key = this.#pick(registers);
     if (draw < 35) this.#get(key, done);
-    else if (draw < 55) this.#client.kv(kvOp.put(key, this.#value()), undefined, done);
-    else if (draw < 68) {
+    else if (draw < 46) this.#client.kv(kvOp.put(key, this.#value()), undefined, done);
+    else if (draw < 55) {
+      // Nobody waits for this one: leaders are to have more than one entry that is not committed.
+      this.#client.kv(kvOp.put(key, this.#value()), undefined, () => {});
+      done();
+    } else if (draw < 68) {
       const seen = this.#seen.get(key);
       this.#client.kv(kvOp.cas(key, this.#value(), seen?.index ?? 0), { value: seen?.value, ambiguous: false }, done);
     } else this.#client.kv(kvOp.delete(key), undefined, done);
