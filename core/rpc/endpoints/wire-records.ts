@@ -84,13 +84,16 @@ function proxyOf(service: ServiceFields): Encoded {
   return service.proxy === undefined ? typicalProxy : encodeProxy(service.proxy);
 }
 
-/** An empty list of tags is written as one: that is what agents register, and they compare it with their own. */
+/**
+ * No tags are nil: so agents register a service that names none, and they compare what comes back with what they sent.
+ * (One registered with an empty list they would send again with each comparison, which changes nothing.)
+ */
 export function encodeService(service: ServiceFields & Partial<Indexed>): Encoded {
   return {
     Kind: service.kind,
     ID: service.id,
     Service: service.service,
-    Tags: service.tags,
+    Tags: listOrNil(service.tags),
     Address: service.address,
     TaggedAddresses: encodeAddresses(service.taggedAddresses),
     Meta: encodeMap(service.meta),

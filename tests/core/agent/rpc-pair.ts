@@ -9,6 +9,7 @@ import type { Command, CommandResult } from "../../../core/catalog/commands.ts";
 import type { AgentConfig } from "../../../core/config/config.ts";
 import { emptySources, loadConfig } from "../../../core/config/load.ts";
 import type { ClusterApi, ReadOptions, StoreApi } from "../../../core/plugin/agent-api.ts";
+import type { Clock } from "../../../core/ports/clock.ts";
 import type { Crypto } from "../../../core/ports/crypto.ts";
 import type { Logger } from "../../../core/ports/telemetry.ts";
 import { RpcClient } from "../../../core/rpc/client.ts";
@@ -30,24 +31,24 @@ export function recordingLogger(lines: string[]): Logger {
   return logger;
 }
 
-export interface ServedCatalog {
+export interface ServedCatalog extends CatalogStore {
   readonly world: VirtualWorld;
-  readonly catalog: Catalog;
-  readonly store: StoreApi;
   readonly handlers: ReadonlyMap<string, RpcHandler>;
   /** Methods in the order they were called, on whatever server. */
   readonly calls: string[];
-  leading: boolean;
-  apply(command: Command): CommandResult;
   set(key: string, value: string): void;
 }
 
-/** A catalog and the handlers over it. */
-export async function servedCatalog(crypto: Crypto = platformCrypto): Promise<ServedCatalog> {
-  const world = new VirtualWorld();
-  const config = await testConfig();
+export interface CatalogStore {
+  readonly catalog: Catalog;
+  readonly store: StoreApi;
+  leading: boolean;
+  apply(command: Command): CommandResult;
+}
+
+/** A store over a catalog, with a function call in place of Raft. */
+export function catalogStore(clock: Clock): CatalogStore {
   const catalog = new Catalog();
-  const calls: string[] = [];
   let index = 9;
   const served = { leading: true };
   const apply = (command: Command): CommandResult => {
@@ -57,13 +58,13 @@ export async function servedCatalog(crypto: Crypto = platformCrypto): Promise<Se
   };
   const meta = (at: number) => ({ index: at, knownLeader: true, lastContact: 0 });
   const limits = { defaultWait: 300_000, maxWait: 600_000 };
-  const shared = new SharedReads({ catalog, clock: world.clock, random: { ...random, uint32: () => 0 }, limits, meta });
+  const shared = new SharedReads({ catalog, clock, random: { ...random, uint32: () => 0 }, limits, meta });
   const check = ({ datacenter }: Partial<ReadOptions>): void => {
     if ((datacenter ?? "dc1") !== "dc1") throw new AgentError("no-datacenter", { message: "No path to datacenter" });
     if (!served.leading) throw new AgentError("no-leader", { message: "No cluster leader" });
   };
   const store: StoreApi = {
-    now: () => world.clock.wall(),
+    now: () => clock.wall(),
     async read(query, options) {
       check(options);
       const found = catalog.evaluate(query);
@@ -84,14 +85,23 @@ export async function servedCatalog(crypto: Crypto = platformCrypto): Promise<Se
       return catalog.evaluate<"session">({ kind: "session", id }).answer !== undefined;
     },
   };
+  return Object.assign(served, { catalog, store, apply });
+}
+
+/** A catalog and the handlers over it. */
+export async function servedCatalog(crypto: Crypto = platformCrypto): Promise<ServedCatalog> {
+  const world = new VirtualWorld();
+  const config = await testConfig();
+  const served = catalogStore(world.clock);
   const { handlers } = rpcEndpoints({
-    store,
+    store: served.store,
     cluster: cluster(),
     config: () => config,
     clock: world.clock,
     crypto,
     logger: recordingLogger([]),
   });
+  const calls: string[] = [];
   const counted = new Map(
     [...handlers].map(([method, handler]): [string, RpcHandler] => [
       method,
@@ -103,13 +113,10 @@ export async function servedCatalog(crypto: Crypto = platformCrypto): Promise<Se
   );
   return Object.assign(served, {
     world,
-    catalog,
-    store,
     handlers: counted,
     calls,
-    apply,
     set(key: string, value: string): void {
-      apply({ kind: "kv", op: { op: "set", key, value: new TextEncoder().encode(value), flags: 0 }, now: 0 });
+      served.apply({ kind: "kv", op: { op: "set", key, value: new TextEncoder().encode(value), flags: 0 }, now: 0 });
     },
   });
 }
@@ -155,7 +162,7 @@ export async function clientOf({ world }: ServedCatalog, hosts: readonly string[
   return { store: new ClientStore({ calls, clock, config: () => config }), servers, lines };
 }
 
-function testConfig(): Promise<AgentConfig> {
+export function testConfig(): Promise<AgentConfig> {
   return loadConfig(
     {
       ...emptySources,
@@ -165,7 +172,7 @@ function testConfig(): Promise<AgentConfig> {
   );
 }
 
-function cluster(): ClusterApi {
+export function cluster(): ClusterApi {
   const member = {
     name: "s1",
     address: "127.0.0.1",
