@@ -1,0 +1,261 @@
+/**
+ * Planted errors, to measure the simulator: each must be found by a checker within a fixed number of seeds.
+ *
+ *   source of core or of the simulator's lanes ──edit──► a bundle of its own ──► seeds 1, 2, 3, … until one fails
+ *
+ * Production code has no switches for this. An edit is a piece of the source and what stands in its place while the
+ * mutant is bundled; a piece that is not found exactly once fails the test, so that the list follows the code. The error is
+ * the one that somebody could really have written, and machine, checkers and seeds are otherwise those of every other run.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import type { Failure, runSeed } from "../../adapters/sim/simulate.ts";
+
+const root = process.env["TEST_ROOT"] as string;
+
+export interface Mutation {
+  readonly name: string;
+  readonly file: string;
+  readonly edits: readonly (readonly [source: string, replacement: string])[];
+}
+
+const one = (name: string, file: string, source: string, replacement: string): Mutation => ({
+  name,
+  file,
+  edits: [[source, replacement]],
+});
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: "acknowledge before it is durable",
+    file: "core/raft/replication.ts",
+    edits: [
+      [
+        "if (raft.matched > raft.log.durable) raft.acknowledgementOwed = true;\n  else sendAcknowledgement",
+        "sendAcknowledgement",
+      ],
+      ["const index = Math.min(raft.matched, raft.log.durable);", "const index = raft.matched;"],
+    ],
+  },
+  one(
+    "vote twice",
+    "core/raft/election.ts",
+    "const free = raft.votedFor === undefined || raft.votedFor === request.from;",
+    "const free = true;",
+  ),
+  {
+    name: "vote for a shorter log",
+    file: "core/raft/election.ts",
+    edits: [
+      ["raft.leader === undefined && raft.log.isUpToDate(request.lastIndex, request.lastTerm)", "raft.leader === undefined"],
+      ["!hearsLeader(raft) && raft.log.isUpToDate(request.lastIndex, request.lastTerm)", "!hearsLeader(raft)"],
+    ],
+  },
+  one("speak before the term is durable", "core/raft/state.ts", "if (this.hardStateDurable === this.hardStateVersion) {", "{"),
+  one("forget to store the vote", "core/raft/disk.ts", "votedFor: raft.votedFor }", "votedFor: undefined }"),
+  one(
+    "commit an old term by counting",
+    "core/raft/replication.ts",
+    "if (reached <= log.committed || log.termAt(reached) !== raft.term) return;",
+    "if (reached <= log.committed) return;",
+  ),
+  one(
+    "half of an even group is a majority",
+    "core/raft/quorum.ts",
+    "return Math.floor(voters / 2) + 1;",
+    "return Math.ceil(voters / 2);",
+  ),
+  one(
+    "count learners",
+    "core/raft/membership.ts",
+    "this.configuration.servers.filter((server) => server.voter).map(",
+    "this.configuration.servers.map(",
+  ),
+  one(
+    "two membership changes at once",
+    "core/raft/replication.ts",
+    'return settled ? undefined : "change-pending";',
+    "return undefined;",
+  ),
+  one(
+    "never campaign while losing the vote",
+    "core/raft/state.ts",
+    "return this.isVoter || this.membership.isVoterSince(this.log.committed, this.id);",
+    "return this.isVoter;",
+  ),
+  one(
+    "stale lease",
+    "core/raft/reads.ts",
+    "return raft.isSoleVoter || (now < leadership.leaseUntil && !leadership.handedOver);",
+    "return true;",
+  ),
+  {
+    name: "keep the lease while handing over",
+    file: "core/raft/transfer.ts",
+    edits: [["leadership.handedOver = true;\n  leadership.leaseUntil = Number.NEGATIVE_INFINITY;", ""]],
+  },
+  one(
+    "vote while a leader is heard",
+    "core/raft/election.ts",
+    'return raft.role === "leader" || (raft.term > 0 && raft.now < raft.leaderContact + raft.timing.heartbeat);',
+    'return raft.role === "leader";',
+  ),
+  one(
+    "read without asking the others",
+    "core/raft/reads.ts",
+    "if (raft.isSoleVoter) raft.events.push(",
+    "if (true) raft.events.push(",
+  ),
+  one(
+    "read at the commit index of an earlier term",
+    "core/raft/reads.ts",
+    "const index = Math.max(log.committed, leadership.firstIndex);",
+    "const index = log.committed;",
+  ),
+  {
+    name: "answer reads before applying",
+    file: "adapters/sim/group-server.ts",
+    edits: [
+      ["(reading) => reading.index <= applied", "() => true"],
+      ["(reading) => reading.index > applied", "() => false"],
+    ],
+  },
+  one(
+    "serve reads before the barrier",
+    "adapters/sim/group-server.ts",
+    'return machine.role === "leader" && this.#leadingTerm === machine.term;',
+    'return machine.role === "leader";',
+  ),
+  one(
+    "tell a follower to commit what it may not hold",
+    "core/raft/reads.ts",
+    "const commit = Math.min(log.committed, progress.match);",
+    "const commit = log.committed;",
+  ),
+  {
+    name: "accept an append of an old term",
+    file: "core/raft/raft.ts",
+    edits: [
+      [
+        "if (message.term < raft.term) {\n      this.#answerStale",
+        'if (message.term < raft.term && message.kind !== "append") {\n      this.#answerStale',
+      ],
+      ["if (leads) {", "if (leads && message.term >= raft.term) {"],
+    ],
+  },
+  one(
+    "never step down on a stalled disk",
+    "core/raft/raft.ts",
+    "if (raft.diskStalled || raft.now - majorityContact(raft) > raft.timing.lease) {",
+    "if (raft.now - majorityContact(raft) > raft.timing.lease) {",
+  ),
+  one(
+    "skip the fsync",
+    "adapters/sim/group-server.ts",
+    "durable();\n      this.deliver(() => {\n        this.#writeSince = undefined;",
+    "this.#group.at(300, durable);\n      this.deliver(() => {\n        this.#writeSince = undefined;",
+  ),
+  one("ignore truncation on disk", "core/raft/disk.ts", "...(truncateFrom === undefined ? undefined : { truncateFrom }),", ""),
+  one(
+    "take the old entry's write for the new one's",
+    "core/raft/replication.ts",
+    "if (raft.inFlight !== undefined && raft.inFlight.through >= from) raft.inFlight.through = from - 1;",
+    "",
+  ),
+  one(
+    "apply twice",
+    "core/raft/raft.ts",
+    "log.slice(log.applied, applicable,",
+    "log.slice(Math.max(log.purged, log.applied - 1), applicable,",
+  ),
+  one(
+    "snapshot with a wrong index",
+    "core/raft/raft.ts",
+    "return { index: log.applied, term,",
+    "return { index: log.committed, term,",
+  ),
+  one(
+    "snapshot of a later state",
+    "adapters/sim/group-server.ts",
+    "const content = concat([...snapshot]);",
+    "const content = concat([...this.catalog.snapshot()]);",
+  ),
+  one(
+    "lose an entry when compacting",
+    "core/raft/snapshots.ts",
+    "raft.compactTo = log.purged;",
+    "raft.compactTo = log.purged + 1;",
+  ),
+  one(
+    "wait for ever for a lost probe",
+    "core/raft/replication.ts",
+    "if (reply.round > progress.waitingSince) progress.waiting = false;",
+    "",
+  ),
+  one(
+    "forget a session's locks",
+    "core/catalog/sessions.ts",
+    "of tables.kv.heldBy(session.id)) {",
+    "of [] as readonly string[]) {",
+  ),
+  one("lock what another session holds", "core/catalog/kv.ts", "if (before?.session !== undefined) return false;", ""),
+  one(
+    "check-and-set without a check",
+    "core/catalog/kv.ts",
+    "if ((tables.kv.get(write.key)?.modifyIndex ?? 0) !== expected) return false;",
+    "",
+  ),
+];
+
+/** The source with the error in it. Throws when an edit does not fit any more. */
+export function mutated({ name, file, edits }: Mutation): string {
+  let source = readFileSync(join(root, file), "utf8");
+  for (const [piece, replacement] of edits) {
+    const parts = source.split(piece);
+    if (parts.length !== 2) throw new Error(`"${name}" does not fit ${file} any more: ${parts.length - 1} times "${piece}"`);
+    source = parts.join(replacement);
+  }
+  return source;
+}
+
+/** Bundles the simulator with the error in it, and gives its `runSeed`. */
+export async function loadMutant(mutation: Mutation, directory: string): Promise<typeof runSeed> {
+  const source = mutated(mutation);
+  const outfile = join(directory, `${mutation.name.replaceAll(/\W+/g, "-")}.mjs`);
+  const path = join(root, mutation.file);
+  await build({
+    entryPoints: [join(root, "adapters/sim/simulate.ts")],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "es2023",
+    packages: "external",
+    logLevel: "silent",
+    plugins: [
+      {
+        name: "mutation",
+        setup: (on) =>
+          on.onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents: source, loader: "ts" } : undefined)),
+      },
+    ],
+  });
+  const module = (await import(pathToFileURL(outfile).href)) as { readonly runSeed: typeof runSeed };
+  return module.runSeed;
+}
+
+export interface Catch {
+  readonly seed: number;
+  readonly failure: Failure;
+}
+
+/** The first of `seeds` seeds that fails. */
+export function hunt(run: typeof runSeed, seeds: number): Catch | undefined {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const { failure } = run({ seed });
+    if (failure !== undefined) return { seed, failure };
+  }
+  return undefined;
+}
