@@ -2,6 +2,7 @@
 import type { Member, RaftPeer } from "../../../core/plugin/agent-api.ts";
 import { formatAddress } from "../../../core/ports/net.ts";
 import { AgentError } from "../../../core/types/errors.ts";
+import { goQuote } from "../../../core/config/go-text.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonString } from "../json-write.ts";
@@ -30,18 +31,19 @@ function raftConfiguration(context: ApiContext, request: HttpRequest): HttpReply
 }
 
 async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<HttpReply> {
-  const id = request.query.get("id");
-  const address = request.query.get("address");
-  if (id === "" && address === "")
+  const { query } = request;
+  const byId = query.has("id");
+  const byAddress = query.has("address");
+  if (!byId && !byAddress)
     throw new Refusal(
       400,
       "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
     );
-  if (id !== "" && address !== "") throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
+  if (byId && byAddress) throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
   if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
-  const peer = peersOf({ agent }).find((server) => (id !== "" ? server.id === id : server.address === address));
+  const peer = peersOf({ agent }).find((server) => (byId ? server.id === query.get("id") : server.address === query.get("address")));
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
-    const asked = id !== "" ? `id ${JSON.stringify(id)}` : `address ${JSON.stringify(address)}`;
+    const asked = byId ? `id ${goQuote(query.get("id"))}` : `address ${goQuote(query.get("address"))}`;
     throw new AgentError("rejected", { message: `${asked} was not found in the Raft configuration` });
   }
   await agent.cluster.removeRaftServer(peer.id);
