@@ -1,0 +1,242 @@
+/** A follower's store: what it asks of its leader, what it answers itself, what it tries again, and when it gives up. */
+import { ServerStore, type ServerStoreOptions } from "../../../core/agent/server-store.ts";
+import { SharedReads } from "../../../core/agent/shared-reads.ts";
+import type { ServerRequest } from "../../../core/agent/forwarding.ts";
+import { decodeRequest, encodeRequest } from "../../../core/agent/forwarding.ts";
+import { Catalog } from "../../../core/catalog/catalog.ts";
+import { encode } from "../../../core/codec/cbor.ts";
+import { leadershipLost } from "../../../core/raft/driver.ts";
+import { utf8 } from "../../../core/types/bytes.ts";
+import { AgentError, type ErrorCode } from "../../../core/types/errors.ts";
+import fc from "fast-check";
+import { assert, describe, it } from "../../support/harness.ts";
+import { constantRandom, settle, VirtualClock } from "../../support/virtual-clock.ts";
+
+const barrier = { kind: "barrier" } as const;
+
+class Follower {
+  readonly clock = new VirtualClock();
+  readonly catalog = new Catalog();
+  leader: string | undefined = "leader";
+  applied = 10;
+  readonly asked: { readonly to: string; readonly request: ServerRequest }[] = [];
+  /** What the leader answers, or how asking fails; the last one stays. */
+  answers: (unknown | AgentError)[] = [];
+  readonly #behind: { readonly index: number; readonly resolve: () => void }[] = [];
+  readonly store: ServerStore;
+
+  constructor() {
+    const raft = {
+      isLeader: () => false,
+      leader: () => this.leader,
+      knowsLeader: () => this.leader !== undefined,
+      lastContact: () => (this.leader === undefined ? Number.POSITIVE_INFINITY : 12.5),
+      whenApplied: (index: number) =>
+        new Promise<void>((resolve) => {
+          this.#behind.push({ index, resolve });
+          this.apply(this.applied);
+        }),
+    };
+    const { catalog, clock } = this;
+    const shared = new SharedReads({
+      catalog,
+      clock,
+      random: constantRandom(),
+      limits: { defaultWait: 300_000, maxWait: 600_000 },
+      meta: (index) => this.store.meta(index),
+    });
+    this.store = new ServerStore({
+      catalog,
+      clock,
+      shared,
+      raft: raft as unknown as ServerStoreOptions["raft"],
+      leader: { leading: false } as ServerStoreOptions["leader"],
+      config: () => ({ datacenter: "dc1", rpcHoldTimeout: 7000 }) as ReturnType<ServerStoreOptions["config"]>,
+      ask: async (to, request) => {
+        this.asked.push({ to, request });
+        const answer = this.answers.length > 1 ? this.answers.shift() : this.answers[0];
+        if (answer instanceof AgentError) throw answer;
+        return answer;
+      },
+    });
+  }
+
+  /** Lets time go by in small steps, since what is asked next is asked only then. */
+  async pass(time: number): Promise<void> {
+    await settle();
+    for (let passed = 0; passed < time; passed += 50) await this.clock.advance(50);
+  }
+
+  apply(index: number): void {
+    this.applied = index;
+    for (const waiter of this.#behind) if (waiter.index <= index) waiter.resolve();
+  }
+}
+
+/** Whether a promise has settled, without waiting for it. */
+function watched<Value>(promise: Promise<Value>): { readonly promise: Promise<Value>; done: boolean } {
+  const watch = { promise, done: false };
+  const mark = (): void => {
+    watch.done = true;
+  };
+  promise.then(mark, mark);
+  return watch;
+}
+
+const failure = (code: ErrorCode, message: string): AgentError => new AgentError(code, { message });
+
+describe("a follower's write", () => {
+  it("is carried out by the leader, whose answer comes back", async () => {
+    const follower = new Follower();
+    follower.answers = [{ kind: "took", effect: true }];
+    assert.deepEqual(await follower.store.write(barrier), { kind: "took", effect: true });
+    assert.deepEqual(follower.asked, [{ to: "leader", request: { kind: "write", command: encode(barrier) } }]);
+  });
+
+  it("that is refused there says that it was forwarded, as a value and as an error", async () => {
+    const follower = new Follower();
+    follower.answers = [{ kind: "rejected", message: "Missing node registration" }];
+    assert.deepEqual(await follower.store.write(barrier), {
+      kind: "rejected",
+      message: "rpc error making call: Missing node registration",
+    });
+    follower.answers = [failure("too-large", "too much")];
+    await assert.rejects(follower.store.write(barrier), { code: "too-large", message: "rpc error making call: too much" });
+  });
+
+  for (const [name, error] of [
+    ["was never sent", failure("connection-refused", "no connection")],
+    ["met a server that does not lead", failure("no-leader", "No cluster leader")],
+  ] as const)
+    it(`that ${name} is tried again`, async () => {
+      const follower = new Follower();
+      follower.answers = [error, error, { kind: "done" }];
+      const write = watched(follower.store.write(barrier));
+      await follower.pass(200);
+      assert.ok(write.done);
+      assert.equal(follower.asked.length, 3);
+    });
+
+  for (const [name, error] of [
+    ["whose answer was lost", failure("connection-closed", "EOF")],
+    ["that took too long", failure("timeout", "late")],
+    ["that may be committed by the next leader", failure("no-leader", leadershipLost)],
+  ] as const)
+    it(`${name} is not tried again: it may have been carried out`, async () => {
+      const follower = new Follower();
+      follower.answers = [error];
+      await assert.rejects(follower.store.write(barrier), { message: `rpc error making call: ${error.message}` });
+      assert.equal(follower.asked.length, 1);
+    });
+
+  it("waits for a leader, goes on when there is one, and gives up after rpc_hold_timeout", async () => {
+    const follower = new Follower();
+    follower.leader = undefined;
+    follower.answers = [{ kind: "done" }];
+    const patient = watched(follower.store.write(barrier));
+    await follower.pass(6000);
+    assert.equal(patient.done, false);
+    follower.leader = "other";
+    follower.store.onLeader();
+    assert.deepEqual(await patient.promise, { kind: "done" });
+    assert.deepEqual(
+      follower.asked.map(({ to }) => to),
+      ["other"],
+    );
+
+    follower.leader = undefined;
+    const late = assert.rejects(follower.store.write(barrier), { code: "no-leader", message: "No cluster leader" });
+    await follower.pass(7000);
+    await late;
+    assert.equal(follower.clock.pending, 0);
+  });
+
+  it("that nobody takes ends after rpc_hold_timeout, and with the agent", async () => {
+    const follower = new Follower();
+    follower.answers = [failure("connection-refused", "no connection")];
+    const refused = assert.rejects(follower.store.write(barrier), { code: "no-leader" });
+    await follower.pass(7100);
+    await refused;
+    follower.leader = undefined;
+    const stopped = assert.rejects(follower.store.write(barrier), { code: "closed" });
+    await settle();
+    follower.store.stop();
+    await stopped;
+  });
+});
+
+describe("a follower's read", () => {
+  const keys = { kind: "kvKeys", prefix: "", separator: "" } as never;
+
+  it("that may be stale asks nobody and says how stale", async () => {
+    const follower = new Follower();
+    const nodes = await follower.store.read({ kind: "nodes" } as never, { consistency: "stale" });
+    assert.deepEqual([nodes.meta.knownLeader, nodes.meta.lastContact], [true, 12]);
+    follower.leader = undefined;
+    assert.deepEqual(follower.store.meta(1), { index: 1, knownLeader: false, lastContact: 9_223_372_036_854 });
+    assert.deepEqual(follower.asked, []);
+  });
+
+  for (const consistency of ["default", "consistent"] as const)
+    it(`of ${consistency} consistency waits until its catalog has what the leader had`, async () => {
+      const follower = new Follower();
+      follower.answers = [12];
+      const read = watched(follower.store.read(keys, { consistency }));
+      await settle();
+      assert.equal(read.done, false);
+      follower.apply(12);
+      const { meta } = await read.promise;
+      assert.deepEqual([meta.knownLeader, meta.lastContact], [true, 0]);
+      assert.deepEqual(follower.asked[0]?.request, { kind: "readIndex", consistent: consistency === "consistent" });
+    });
+
+  it("shares the question with all that come while one is out, but not the one that is out", async () => {
+    const follower = new Follower();
+    let answer: (index: number) => void = () => {};
+    follower.answers = [new Promise((resolve) => (answer = resolve as never)), 10];
+    const first = watched(follower.store.read(keys, { consistency: "default" }));
+    await settle();
+    const others = Array.from({ length: 50 }, () => watched(follower.store.read(keys, { consistency: "default" })));
+    await settle();
+    assert.equal(follower.asked.length, 1);
+    answer(10);
+    await Promise.all([first.promise, ...others.map(({ promise }) => promise)]);
+    assert.equal(follower.asked.length, 2);
+  });
+
+  it("is tried again after a lost answer, since that does no harm", async () => {
+    const follower = new Follower();
+    follower.answers = [failure("connection-closed", "EOF"), 10];
+    const read = watched(follower.store.read(keys, { consistency: "default" }));
+    await follower.pass(100);
+    assert.ok(read.done);
+  });
+});
+
+describe("requests between servers", () => {
+  it("come back as they went out; anything else is none", () => {
+    const requests: ServerRequest[] = [
+      { kind: "write", command: encode(barrier) },
+      { kind: "readIndex", consistent: true },
+      { kind: "renewSession", id: "x" },
+      { kind: "removeServer", id: "y" },
+      { kind: "founding" },
+    ];
+    for (const request of requests) assert.deepEqual(decodeRequest(encodeRequest(request)), request);
+    for (const bad of [
+      { kind: "write", command: utf8("\x1f") },
+      { kind: "write", command: encode({ no: "kind" }) },
+      { kind: "readIndex" },
+      { kind: "renewSession", id: "x".repeat(129) },
+      { kind: "other" },
+      null,
+      [],
+    ])
+      assert.equal(decodeRequest(encode(bad)), undefined);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
+        decodeRequest(bytes);
+      }),
+    );
+  });
+});
