@@ -29,6 +29,7 @@ import type { Bytes } from "../types/bytes.ts";
 import { AgentError, messageOf, unreachable } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
+import { CoordinateSender } from "./coordinate-sender.ts";
 import { CheckRunner } from "./check-runner.ts";
 import { Cluster } from "./cluster.ts";
 import { consulVersion } from "../version.ts";
@@ -64,6 +65,7 @@ export interface AgentDependencies {
 /** For another server to take over, and for its answer to what we ask as one leaves. */
 const handOverMax: Millis = 5000;
 const handOverPause: Millis = 20;
+const belongingTimeout: Millis = 2000;
 const emptyAnswer = encode(null);
 /** How long plugins may take to finish what is in hand. */
 const pluginStopDeadline: Millis = 500;
@@ -83,6 +85,7 @@ export class Agent implements AgentApi {
   readonly #localState = new LocalState();
   readonly #registrations: Registrations;
   readonly #antiEntropy: AntiEntropy;
+  readonly #coordinateSender: CoordinateSender;
   readonly #leader: Leader;
   readonly #raft: Raft;
   readonly #serverStore: ServerStore;
@@ -152,6 +155,10 @@ export class Agent implements AgentApi {
       progressOf: (id) => this.#raft.progressOf(id),
       heartbeatInterval: raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10,
       change: (change) => this.#raft.change(change),
+      belonging: async (id) => {
+        const answer = await askServer(id, { kind: "belonging" }, belongingTimeout);
+        return Array.isArray(answer) ? answer.map(String) : [];
+      },
       forceLeave: (name) => this.cluster.forceLeave(name, false),
     });
     this.#retryJoin = new RetryJoin({
@@ -263,6 +270,15 @@ export class Agent implements AgentApi {
       write: (command) => this.store.write(command),
       now,
     });
+    this.#coordinateSender = new CoordinateSender({
+      clock,
+      random: random.fork("coordinate"),
+      logger: this.#logger,
+      node: config.nodeName,
+      coordinate: () => this.cluster.coordinate(),
+      clusterSize: () => this.cluster.members("lan").length,
+      write: (command) => this.store.write(command),
+    });
     this.#plugins = new PluginHost({
       plugins: dependencies.plugins,
       runtime,
@@ -294,6 +310,7 @@ export class Agent implements AgentApi {
       await this.#registrations.loadAll();
       this.#logger.log("info", "started state syncer");
       this.#antiEntropy.start();
+      if (!this.#config.disableCoordinates) this.#coordinateSender.start();
       const join = (addresses: readonly string[]): Promise<number> => this.cluster.join(addresses, "lan");
       await startJoin(this.#config.startJoin, { logger: this.#logger, join });
       this.#retryJoin.start();
@@ -356,6 +373,7 @@ export class Agent implements AgentApi {
     this.#retryJoin.stop();
     this.#bootstrap.stop();
     this.#antiEntropy.stop();
+    this.#coordinateSender.stop();
     this.#registrations.stop();
     this.#care.stop();
     this.#leader.resign();
@@ -400,6 +418,8 @@ export class Agent implements AgentApi {
       case "removeServer":
         await this.#care.remove(request.id);
         return emptyAnswer;
+      case "belonging":
+        return encode(this.#raft.servers().map((server) => server.id));
       case "founding":
         return encode(this.#bootstrap.onFounding(from));
       default:

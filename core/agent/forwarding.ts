@@ -2,6 +2,7 @@
  * What one server of a group asks another, and how it is written: CBOR, over core/raft/transport.ts.
  *
  *   follower ──write, readIndex, renewSession, removeServer──► leader        (server-store.ts, server-care.ts)
+ *   leader   ──belonging─────────────────────────────────────► a new server  (server-care.ts)
  *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts)
  *
  * Requests come from the network: what is not one of these is refused. Values may be added, and fields to them; none
@@ -22,6 +23,8 @@ export type ServerRequest =
   | { readonly kind: "renewSession"; readonly id: string }
   /** Takes a server out of the group. */
   | { readonly kind: "removeServer"; readonly id: NodeId }
+  /** "Which group are you of?" Answered by the IDs in its configuration; none when it has no data. */
+  | { readonly kind: "belonging" }
   /** "I am about to found a group that you belong to." Answered by {@link FoundingAnswer}. */
   | { readonly kind: "founding" };
 
@@ -51,6 +54,7 @@ export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
     case "renewSession":
     case "removeServer":
       return typeof id === "string" && id.length <= idLengthMax ? { kind, id } : undefined;
+    case "belonging":
     case "founding":
       return { kind };
     default:

@@ -5,6 +5,8 @@
  *   member left, or reaped ─────────► removed, unless the rest would then be no quorum
  *   member failed ──────────────────► forced to leave, where a minority failed (cleanup_dead_servers)
  *
+ * A server that has data of another group is never added: ours would overwrite it.
+ *
  * One change at a time; each is decided anew from what is true then, so nothing needs to be undone. What cannot be done
  * now is tried again with the next look. (Consul 1.8: agent/consul/autopilot and leader.go.)
  */
@@ -27,6 +29,8 @@ export interface CareView {
   readonly members: readonly Member[];
   /** Since when each learner has been healthy. */
   readonly healthySince: ReadonlyMap<NodeId, Millis>;
+  /** Not to be added now. */
+  readonly strangers?: ReadonlySet<NodeId>;
 }
 
 export interface CareStep {
@@ -42,6 +46,7 @@ export function nextChange(view: CareView): CareStep | undefined {
   for (const [id, member] of present) {
     const address = formatAddress(member.address);
     const server = known.get(id);
+    if (view.strangers?.has(id) === true) continue;
     if (member.alive && server === undefined)
       return { change: { kind: "add", server: { id, address, voter: false } }, why: "joined" };
     if (member.alive && server !== undefined && server.address !== address)
@@ -65,6 +70,11 @@ export function leavesQuorum(
   const alive = new Set(serversAmong(view.members, view.datacenter).flatMap(({ alive, id }) => (alive ? [id] : [])));
   const voters = view.servers.filter((server) => server.voter && !gone.includes(server.id));
   return voters.filter(({ id }) => id === view.self || alive.has(id)).length >= majority(voters.length) && voters.length > 0;
+}
+
+/** Whether a server with this configuration (none: no data) may enter the group. */
+export function belongs(theirs: readonly NodeId[], id: NodeId, servers: readonly RaftServer[]): boolean {
+  return theirs.length === 0 || servers.some((server) => server.id !== id && theirs.includes(server.id));
 }
 
 export interface DeadServers {
@@ -114,12 +124,16 @@ export interface ServerCareOptions {
   /** Followers are heard of so often. */
   readonly heartbeatInterval: Millis;
   readonly change: (change: MembershipChange) => Promise<void>;
+  /** The configuration that a server has; empty when it has no data. Rejects when it cannot be asked. */
+  readonly belonging: (id: NodeId) => Promise<readonly NodeId[]>;
   readonly forceLeave: (name: string) => Promise<void>;
 }
 
 export class ServerCare {
   readonly #options: ServerCareOptions;
   readonly #healthySince = new Map<NodeId, Millis>();
+  /** Servers of other groups that were reported. */
+  readonly #reported = new Set<NodeId>();
   #leading = false;
   #looking: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -170,10 +184,15 @@ export class ServerCare {
   async #look(): Promise<void> {
     const { clock, change, logger } = this.#options;
     this.#noteHealth();
+    const strangers = new Set<NodeId>();
     for (;;) {
       if (!this.#leading) return;
-      const step = nextChange({ ...this.#view(), now: clock.monotonic(), healthySince: this.#healthySince });
+      const step = nextChange({ ...this.#view(), now: clock.monotonic(), healthySince: this.#healthySince, strangers });
       if (step === undefined) break;
+      if (step.why === "joined" && step.change.kind === "add" && !(await this.#isOurs(step.change.server))) {
+        strangers.add(step.change.server.id);
+        continue;
+      }
       await change(step.change);
       const { change: done, why } = step;
       if (done.kind === "add")
@@ -184,6 +203,25 @@ export class ServerCare {
       else logger.log("info", "removed server with id", { id: done.id, reason: why });
     }
     if (clock.monotonic() >= this.#cleanupAt) await this.#cleanUp();
+  }
+
+  async #isOurs({ id, address }: RaftServer): Promise<boolean> {
+    const { belonging, servers, logger } = this.#options;
+    let theirs: readonly NodeId[];
+    try {
+      theirs = await belonging(id);
+    } catch (error) {
+      logger.log("debug", "failed to ask a new server for its group", { id, address, error: messageOf(error) });
+      return false;
+    }
+    if (belongs(theirs, id, servers())) return true;
+    if (!this.#reported.has(id))
+      logger.log("error", "not adding Raft peer: its data belongs to another group. Start it with an empty data directory", {
+        id,
+        address,
+      });
+    this.#reported.add(id);
+    return false;
   }
 
   #view(): Omit<CareView, "now" | "healthySince"> {

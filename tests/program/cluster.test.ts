@@ -234,6 +234,19 @@ describe("three servers with -bootstrap-expect=3", () => {
     await assert.rejects(start("far", ports, [...join, "-datacenter=dc2"]), /part of wrong datacenter 'dc/);
     await assert.rejects(start("twin", ports, [...join, `-node-id=${Config.NodeID}`]), /conflicting node ID/);
   });
+
+  it("do not take in a server that has a group of its own, whose data they would overwrite", async () => {
+    const [first] = servers as [Server];
+    const [ports] = (await portsFor(1)) as [Ports];
+    const lone = await start("lone", ports, ["-bootstrap"]);
+    await write(ports.http, "its/own", "x");
+    const leading = await leader();
+    assert.equal((await lone.consul(["join", `127.0.0.1:${first.ports.serfLan}`])).code, 0);
+    await leading.agent.said(/not adding Raft peer: its data belongs to another group/);
+    assert.equal(((await leading.agent.json("/v1/status/peers")) as string[]).length, 3);
+    assert.equal((await request(ports.http, "GET", "/v1/kv/its/own?raw")).body, "x");
+    await lone.stop();
+  });
 });
 
 const nobody = "00000000-0000-0000-0000-000000000000";

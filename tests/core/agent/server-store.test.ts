@@ -220,6 +220,7 @@ describe("requests between servers", () => {
       { kind: "readIndex", consistent: true },
       { kind: "renewSession", id: "x" },
       { kind: "removeServer", id: "y" },
+      { kind: "belonging" },
       { kind: "founding" },
     ];
     for (const request of requests) assert.deepEqual(decodeRequest(encodeRequest(request)), request);

@@ -1,6 +1,6 @@
 /** Decisions about servers, each a table of what is seen and what follows: founding, care, who may be in the pool. */
 import { concludeFounding, decideFounding } from "../../../core/agent/bootstrap.ts";
-import { deadServers, leavesQuorum, nextChange } from "../../../core/agent/server-care.ts";
+import { belongs, deadServers, leavesQuorum, nextChange } from "../../../core/agent/server-care.ts";
 import { refuseInLan, serverOf } from "../../../core/agent/servers.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
 import type { RaftServer } from "../../../core/raft/messages.ts";
@@ -115,6 +115,17 @@ describe("care for the servers", () => {
             : `${step?.why} ${change.kind} ${change.id}`;
       assert.equal(shown, expected);
     });
+
+  it("takes in a server without data, or of the same group, and no other", () => {
+    assert.equal(belongs([], "c", servers("a b")), true);
+    assert.equal(belongs(["a", "b", "c"], "c", servers("a b")), true);
+    assert.equal(belongs(["b", "x"], "c", servers("a b")), true);
+    assert.equal(belongs(["c"], "c", servers("a b")), false);
+    assert.equal(belongs(["c"], "c", servers("a c")), false);
+    const strangers = new Set(["c"]);
+    const view = { now: 0, self: "a", datacenter: "dc1", autopilot, healthySince: new Map<string, number>(), strangers };
+    assert.equal(nextChange({ ...view, servers: servers("a b"), members: members("a b c") }), undefined);
+  });
 
   it("counts a quorum from who is alive", () => {
     const view = (raft: string, seen: string) => ({

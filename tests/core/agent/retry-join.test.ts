@@ -1,0 +1,84 @@
+/** Joining at start: how often, what is said, when it is given up. */
+import { RetryJoin, startJoin } from "../../../core/agent/retry-join.ts";
+import { assert, describe, it } from "../../support/harness.ts";
+import { settle, VirtualClock } from "../../support/virtual-clock.ts";
+
+function attempt(options: { readonly attemptsMax?: number; readonly failures: number }) {
+  const clock = new VirtualClock();
+  const lines: string[] = [];
+  const logger = {
+    log: (level: string, message: string) => void lines.push(`${level}: ${message}`),
+    child: () => logger,
+  } as never;
+  const calls: number[] = [];
+  let exhausted = 0;
+  const join = new RetryJoin({
+    clock,
+    logger,
+    addresses: ["a", "b"],
+    interval: 30_000,
+    attemptsMax: options.attemptsMax ?? 0,
+    join: async (addresses) => {
+      assert.deepEqual(addresses, ["a", "b"]);
+      calls.push(clock.monotonic());
+      if (calls.length <= options.failures) throw new Error("refused");
+      return 2;
+    },
+    onExhausted: () => exhausted++,
+  });
+  join.start();
+  return { clock, lines, calls, join, exhausted: () => exhausted };
+}
+
+describe("retry_join", () => {
+  it("says in Consul's words that it joined, and stops", async () => {
+    const { clock, lines, calls } = attempt({ failures: 0 });
+    await clock.advance(100_000);
+    assert.equal(calls.length, 1);
+    assert.deepEqual(lines, [
+      "info: Joining cluster...",
+      "info: (LAN) joining",
+      "info: (LAN) joined",
+      "info: Join cluster completed. Synced with initial agents",
+    ]);
+  });
+
+  it("looks every quarter of a second while the agent is young, then at each interval", async () => {
+    const { clock, calls, lines } = attempt({ failures: Number.POSITIVE_INFINITY });
+    await settle();
+    for (let passed = 0; passed < 95_000; passed += 250) await clock.advance(250);
+    assert.deepEqual(calls.slice(0, 4), [0, 250, 500, 750]);
+    assert.deepEqual(
+      calls.filter((at) => at > 10_250),
+      [30_000, 60_000, 90_000],
+    );
+    assert.equal(lines.filter((line) => line === "warn: Join cluster failed, will retry").length, 4);
+  });
+
+  it("counts only what it announced, and gives up after retry_max attempts", async () => {
+    const { clock, exhausted, lines } = attempt({ failures: Number.POSITIVE_INFINITY, attemptsMax: 2 });
+    for (let passed = 0; passed < 29_000; passed += 250) await clock.advance(250);
+    assert.equal(exhausted(), 0);
+    for (let passed = 0; passed < 60_000; passed += 250) await clock.advance(250);
+    assert.equal(exhausted(), 1);
+    assert.equal(lines.at(-1), "error: max join LAN retry exhausted, exiting");
+    assert.equal(clock.pending, 0);
+  });
+
+  it("ends with the agent", async () => {
+    const { clock, join, calls } = attempt({ failures: Number.POSITIVE_INFINITY });
+    await clock.advance(1000);
+    join.stop();
+    const before = calls.length;
+    await clock.advance(100_000);
+    assert.equal(calls.length, before);
+  });
+});
+
+describe("start_join", () => {
+  it("has one attempt; with nowhere to go it does nothing", async () => {
+    const logger = { log: () => {}, child: () => logger } as never;
+    await startJoin([], { logger, join: () => Promise.reject(new Error("not called")) });
+    await assert.rejects(startJoin(["a"], { logger, join: () => Promise.reject(new Error("no")) }), { message: "no" });
+  });
+});
