@@ -244,7 +244,13 @@ export class Cluster implements ClusterApi {
       gossip: lan ? config.gossipLan : config.gossipWan,
       ...(files === undefined
         ? {}
-        : { snapshot: { files, name: lan ? "serf/local.snapshot" : "serf/remote.snapshot", rejoinAfterLeave: false } }),
+        : {
+            snapshot: {
+              files,
+              name: lan ? "serf/local.snapshot" : "serf/remote.snapshot",
+              rejoinAfterLeave: config.rejoinAfterLeave,
+            },
+          }),
       ...(lan ? {} : { timing: wanTiming }),
       ...(lan ? { serf: { refuse: (members) => refuseInLan(members, this.#who()) } } : {}),
       onEvent: (event) => {

@@ -142,6 +142,7 @@ class Builder {
       retryJoin: this.#list("retry_join"),
       retryInterval: this.#millis("retry_interval"),
       retryMax: this.#number("retry_max"),
+      rejoinAfterLeave: this.#flag("rejoin_after_leave"),
       autopilot: {
         cleanupDeadServers: this.#flag("autopilot.cleanup_dead_servers"),
         lastContactThreshold: this.#millis("autopilot.last_contact_threshold"),

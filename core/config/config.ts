@@ -97,6 +97,8 @@ export interface AgentConfig {
   readonly retryJoin: readonly string[];
   readonly retryInterval: Millis;
   readonly retryMax: number;
+  /** Members known before are joined again at start, although this agent had left them. */
+  readonly rejoinAfterLeave: boolean;
   readonly autopilot: AutopilotConfig;
 
   readonly gossipLan: GossipConfig;

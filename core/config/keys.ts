@@ -257,7 +257,7 @@ const rows: readonly Row[] = [
   ["raft_trailing_logs", "int", 0, "no", "built"],
   ["reconnect_timeout", "duration", "0s", "no", "unbuilt"],
   ["reconnect_timeout_wan", "duration", "0s", "no", "unbuilt"],
-  ["rejoin_after_leave", "bool", false, "no", "unbuilt", "rejoin"],
+  ["rejoin_after_leave", "bool", false, "no", "built", "rejoin"],
   ["retry_interval", "duration", "30s", "no", "built", "retry-interval"],
   ["retry_interval_wan", "duration", "30s", "no", "idle", "retry-interval-wan"],
   ["retry_join", "strings", [], "no", "built", "retry-join"],

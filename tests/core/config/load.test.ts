@@ -430,6 +430,7 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
   retryJoin: [],
   retryInterval: 30_000,
   retryMax: 0,
+  rejoinAfterLeave: false,
   autopilot: {
     cleanupDeadServers: true,
     lastContactThreshold: 200,
