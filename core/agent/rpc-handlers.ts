@@ -34,6 +34,7 @@ import type { RpcCall, RpcHandler } from "../rpc/server.ts";
 import { AgentError } from "../types/errors.ts";
 import { CoordinateBatch } from "./coordinate-batch.ts";
 import { dumpHandlers } from "./rpc-dumps.ts";
+import { operatorHandlers } from "./rpc-operator.ts";
 import { refusals } from "./rpc-refusals.ts";
 import { requestDatacenter } from "./rpc-request.ts";
 
@@ -68,6 +69,7 @@ export function rpcEndpoints(options: RpcEndpointsOptions): RpcEndpoints {
     ...[...readMethods].map(([name, method]) => [name, (args, call) => read(options, method, args, call)] as NamedHandler),
     ...dumpHandlers(options.store),
     ...statusHandlers(options),
+    ...operatorHandlers(options.cluster, () => options.config().autopilot),
     ...writeHandlers(options, coordinates),
     ...sessionHandlers(options),
     ...emptyHandlers(options),
@@ -228,13 +230,6 @@ function statusHandlers(options: RpcEndpointsOptions): readonly NamedHandler[] {
         }));
       },
     ],
-    [
-      "Operator.RaftGetConfiguration",
-      async (args) => {
-        requestDatacenter(args);
-        return { Index: 0, Servers: raftServers(cluster) };
-      },
-    ],
   ];
   if (raftStats !== undefined)
     handlers.push([
@@ -254,23 +249,6 @@ function statusHandlers(options: RpcEndpointsOptions): readonly NamedHandler[] {
       },
     ]);
   return handlers;
-}
-
-/** The Raft peers, with the names that gossip has for them. */
-function raftServers(cluster: ClusterApi): readonly Encodable[] {
-  const leader = cluster.leader();
-  const members = new Map(cluster.members("lan").map((member) => [`${member.address}:${member.tags["port"] ?? ""}`, member]));
-  return cluster.peers().map((address) => {
-    const member = members.get(address);
-    return {
-      Address: address,
-      ID: member?.tags["id"] ?? "",
-      Leader: address === leader,
-      Node: member?.name ?? "(unknown)",
-      ProtocolVersion: member?.tags["raft_vsn"] ?? "unknown",
-      Voter: member?.tags["nonvoter"] !== "1",
-    };
-  });
 }
 
 /** Lists of things that cannot be made here, and so are empty. */

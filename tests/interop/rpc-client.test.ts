@@ -2,11 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ClientStore } from "../../core/agent/client-store.ts";
-import { ServerCalls } from "../../core/agent/server-calls.ts";
-import { ServerList } from "../../core/agent/server-list.ts";
+import { ClientServers } from "../../core/agent/client-servers.ts";
 import type { Command, TxnOp } from "../../core/catalog/commands.ts";
-import { RpcClient } from "../../core/rpc/client.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
 import { testConfig } from "../core/agent/rpc-pair.ts";
 import { assert, describe, it } from "../support/harness.ts";
@@ -43,22 +40,17 @@ async function setUp(host: string) {
     "-hcl=performance { raft_multiplier = 1 } disable_update_check = true",
   ]);
   const ports = realPorts(host);
-  const client = new RpcClient(ports);
-  const servers = new ServerList({ ...ports, ping: async () => true, clusterSize: () => 2 });
-  servers.set([{ name: "real", address: { host, port: serverPort } }]);
   const config = await testConfig();
-  const calls = new ServerCalls({ ...ports, client, servers, holdTimeout: () => config.rpcHoldTimeout });
-  const store = new ClientStore({ calls, clock: ports.clock, config: () => config });
+  const servers = new ClientServers({ ...ports, config: () => config, clusterSize: () => 2 });
+  servers.set([{ name: "real", address: { host, port: serverPort } }]);
   await eventually("it leads", () => peer.output().includes("New leader elected"), peer.output);
   return {
-    store,
+    store: servers.store,
     output: peer.output,
     address: `${host}:${serverPort}`,
     get: async (path: string): Promise<unknown> => (await fetch(`http://${host}:${httpPort}${path}`)).json(),
     async stop() {
-      store.stop();
-      servers.stop();
-      await client.close();
+      await servers.stop();
       await peer.stop();
       rmSync(folder, { recursive: true, force: true });
     },

@@ -50,11 +50,15 @@ async function setUp(net: string): Promise<Setup> {
   const config = await testConfig();
   const served = catalogStore(ports.clock);
   let serverAddress = "";
-  let members = (): readonly Member[] => [];
   const endpoints = rpcEndpoints({
     ...ports,
     store: served.store,
-    cluster: { ...cluster(), leader: () => serverAddress, peers: () => [serverAddress], members: () => members() },
+    cluster: {
+      ...cluster(),
+      leader: () => serverAddress,
+      peers: () => [serverAddress],
+      raftServers: () => [{ id: serverTags(0).id, node: "ours", address: serverAddress, voter: true, leader: true }],
+    },
     config: () => config,
   });
   const rpc = createRpcServer({
@@ -72,7 +76,6 @@ async function setUp(net: string): Promise<Setup> {
       if ("member" in event && event.member.status === "alive") served.apply(memberAlive(event.member));
     },
   });
-  members = () => pool.members();
   const folder = mkdtempSync(join(tmpdir(), "consul-"));
   const httpPort = await freePort(`${net}.1`);
   const peer = startPeer(consul, [
