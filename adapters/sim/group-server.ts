@@ -119,6 +119,12 @@ export class GroupServer {
   get wall(): EpochMillis {
     return Math.floor(wallOrigin + this.localNow + this.wallOffset);
   }
+  /** Undefined when it has no lease. */
+  get leaseTerm(): Term | undefined {
+    const { machine } = this;
+    return machine?.role === "leader" && machine.leaseValid(this.localNow) ? machine.term : undefined;
+  }
+
   start(): void {
     const { faults, ledger, trace, now } = this.#group;
     const { disk } = this;
@@ -213,7 +219,7 @@ export class GroupServer {
     machine.step(this.localNow, input);
     const { ledger, faults } = this.#group;
     const diskMillis = this.#writeSince === undefined || input.kind !== "wake" ? 0 : this.localNow - this.#writeSince;
-    ledger.stepped(this.id, machine, diskMillis, faults.timing.election);
+    ledger.stepped(this.id, machine, diskMillis, faults.timing.election, this.#group.leaseTerms);
     if (this.#group.faults.coalesce || this.#turning) this.#queueTurn();
     else this.#turn();
   }

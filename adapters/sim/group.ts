@@ -11,7 +11,7 @@ import type { Configuration, MembershipChange, RaftMessage } from "../../core/ra
 import { decodeConfiguration } from "../../core/raft/membership.ts";
 import { entryConfiguration } from "../../core/raft/messages.ts";
 import { majority } from "../../core/raft/quorum.ts";
-import type { Millis, NodeId } from "../../core/types/ids.ts";
+import type { Millis, NodeId, Term } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Faults } from "./faults.ts";
@@ -95,6 +95,9 @@ export class Group implements Surroundings {
     this.trace.mark(this.#now, happened.sent, target.number, message.term, size);
     for (const delay of this.#links.copies(message)) this.at(delay, () => target.deliver(() => target.receive(message)));
   }
+
+  readonly leaseTerms = (): readonly Term[] =>
+    this.servers.map((server) => server.leaseTerm).filter((term) => term !== undefined);
 
   acknowledged(): void {
     for (const server of this.servers) server.checkLease();

@@ -12,6 +12,7 @@
  *   acknowledged means durable     what a follower acknowledges, its disk would show after a crash
  *   commit never falls             in one life of a server
  *   a stalled leader steps down    no leader has had a write out for longer than an election timeout
+ *   one lease                      nobody is elected while a leader of an earlier term may answer reads alone
  *   no stale read                  a read sees whatever was acknowledged before it began
  *   one voter at a time            neighbouring configurations differ by one voter
  *   one change at a time           a leader changes nothing while its last change is not committed
@@ -189,8 +190,11 @@ export class Ledger {
     else check(known === hash, "equal states", () => `the catalog of ${id} at ${index} differs from another server's`);
   }
 
-  /** After every step of a server. `diskMillis`: how long a write has been out, by its own clock, when its timer went off. */
-  stepped(id: NodeId, machine: RaftMachine, diskMillis: number, election: number): void {
+  /**
+   * After every step of a server. `diskMillis`: how long a write has been out, by its own clock, when its timer
+   * went off. `leaseTerms`: in which terms somebody now has a lease.
+   */
+  stepped(id: NodeId, machine: RaftMachine, diskMillis: number, election: number, leaseTerms: () => readonly Term[]): void {
     const promised = this.#of(id);
     check(
       machine.commitIndex >= promised.commit,
@@ -201,6 +205,12 @@ export class Ledger {
     if (machine.role === "leader" && promised.ledTerm !== machine.term) {
       promised.ledTerm = machine.term;
       this.#elected(id, machine.term, machine);
+      for (const term of leaseTerms())
+        check(
+          term >= machine.term,
+          "one lease",
+          () => `${id} is elected in term ${machine.term} while the lease of term ${term} holds`,
+        );
     }
     check(
       machine.role !== "leader" || diskMillis <= election,

@@ -1,5 +1,5 @@
 import type { RaftMessage } from "../../core/raft/messages.ts";
-import type { Millis, NodeId } from "../../core/types/ids.ts";
+import type { Millis, NodeId, Term } from "../../core/types/ids.ts";
 import type { Faults } from "./faults.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Trace } from "./trace.ts";
@@ -14,6 +14,8 @@ export interface Surroundings {
   healed(id: NodeId): boolean;
   at(delay: Millis, act: () => void): void;
   send(message: RaftMessage): void;
+  /** The terms in which some server now has a lease. */
+  leaseTerms(): readonly Term[];
   /** A client is told that a write took effect. */
   acknowledged(): void;
   /** Something happens to this server that a fault may now strike. */
