@@ -52,7 +52,7 @@ export class Leader {
       logger: options.logger,
       parseTtl: (ttl) => {
         const parsed = parseDuration(ttl);
-        return typeof parsed === "number" ? parsed : undefined;
+        return parsed.kind === "duration" ? parsed.millis : undefined;
       },
       destroy: async (id) => {
         await options.write({ kind: "sessionDestroy", id, now: options.now() });
