@@ -108,6 +108,8 @@ export function deadServers(view: Omit<CareView, "now" | "healthySince">): DeadS
 }
 
 const lookInterval: Millis = 1000;
+/** A server that an operator removed although it lives is taken back after this: Consul 1.8 does so with its next full pass. */
+const removedFor: Millis = 60_000;
 /** Autopilot's own pace, for what it does to dead servers. */
 const cleanupInterval: Millis = 10_000;
 
@@ -134,6 +136,8 @@ export class ServerCare {
   readonly #healthySince = new Map<NodeId, Millis>();
   /** Servers of other groups that were reported. */
   readonly #reported = new Set<NodeId>();
+  /** Removed by an operator, until when it stays out. */
+  readonly #removed = new Map<NodeId, Millis>();
   #leading = false;
   #looking: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -174,9 +178,10 @@ export class ServerCare {
 
   /** An operator, or the server itself, wants it out. Rejects with `rejected` in Consul's words. */
   async remove(id: NodeId): Promise<void> {
-    const { servers, change, logger } = this.#options;
+    const { servers, change, logger, clock } = this.#options;
     if (!servers().some((server) => server.id === id))
       throw new AgentError("rejected", { message: `id ${JSON.stringify(id)} was not found in the Raft configuration` });
+    this.#removed.set(id, clock.monotonic() + removedFor);
     await change({ kind: "remove", id });
     logger.log("warn", "Removed Raft peer", { id });
   }
@@ -184,7 +189,8 @@ export class ServerCare {
   async #look(): Promise<void> {
     const { clock, change, logger } = this.#options;
     this.#noteHealth();
-    const strangers = new Set<NodeId>();
+    for (const [id, until] of this.#removed) if (until <= clock.monotonic()) this.#removed.delete(id);
+    const strangers = new Set(this.#removed.keys());
     for (;;) {
       if (!this.#leading) return;
       const step = nextChange({ ...this.#view(), now: clock.monotonic(), healthySince: this.#healthySince, strangers });
