@@ -3,9 +3,14 @@
  *
  * What a server wrote for itself is trusted: checksums guard it. An operator's archive may come from anywhere, and a row
  * with a field of another type would fail much later, in whoever reads it. So each row is looked at before it is filed,
- * and its indexes may not pass the snapshot's own: what is written afterwards must come out higher.
+ * its indexes may not pass the snapshot's own (what is written afterwards must come out higher), and what it names must be
+ * there before it: the catalog's invariants are what applying a command relies on.
  */
 import type { LogIndex } from "../types/ids.ts";
+import type { CheckRecord } from "./records.ts";
+import { foldedKey } from "./table.ts";
+import type { Tables } from "./tables.ts";
+import { idKey } from "./uuid.ts";
 
 type Test = (value: unknown) => boolean;
 type Shape = Readonly<Record<string, Test>>;
@@ -121,7 +126,34 @@ const lists: Readonly<Record<string, readonly Test[]>> = {
 const indexItems: Readonly<Record<string, readonly number[]>> = { indexes: [1], tombstones: [1], kv: [5, 6] };
 
 /** What is wrong with a row of a table, as a phrase; undefined for nothing. A table that is unknown here is not looked at. */
-export function faultOf(table: string, row: unknown, lastIndex: LogIndex): string | undefined {
+export function faultOf(table: string, row: unknown, lastIndex: LogIndex, tables: Tables): string | undefined {
+  return shapeFault(table, row, lastIndex) ?? referenceFault(table, row, tables);
+}
+
+/** Rows that name a node, a service or a session come after it. */
+function referenceFault(table: string, row: unknown, tables: Tables): string | undefined {
+  switch (table) {
+    case "services":
+    case "checks":
+    case "sessions": {
+      const { node, serviceId = "" } = row as Pick<CheckRecord, "node"> & Partial<CheckRecord>;
+      if (tables.nodes.get(foldedKey(node)) === undefined) return `a row of ${table} names a node that is not there`;
+      return serviceId === "" || tables.services.get(foldedKey(node, serviceId)) !== undefined
+        ? undefined
+        : `a row of ${table} names a service that is not there`;
+    }
+    case "kv": {
+      const session = (row as readonly (string | undefined)[])[4];
+      return session === undefined || tables.sessions.get(idKey(session)) !== undefined
+        ? undefined
+        : "a row of kv names a session that is not there";
+    }
+    default:
+      return undefined;
+  }
+}
+
+function shapeFault(table: string, row: unknown, lastIndex: LogIndex): string | undefined {
   const shape = objects[table];
   if (shape !== undefined) {
     if (!object(row)) return `a row of ${table} is no record`;

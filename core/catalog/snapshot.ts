@@ -228,7 +228,7 @@ export class SnapshotReader {
     const tables = this.#tables;
     if (!this.#trusted) {
       for (const row of value) {
-        const fault = faultOf(table, row, this.#lastIndex);
+        const fault = faultOf(table, row, this.#lastIndex, tables);
         if (fault !== undefined) throw corrupt(fault);
       }
     }

@@ -210,6 +210,17 @@ describe("an operator's snapshot made by hand", () => {
   const made = (table: string, row: unknown, header: readonly unknown[] = ["proconsul-catalog", 1, 9, 9, 0]): Bytes =>
     concat([frame(header), frame([table, [row]]), frame(["end", 2])]);
   const node = { id: "", node: "n", address: "a", datacenter: "dc1", taggedAddresses: undefined, meta: undefined };
+  const session = {
+    id: "5e551011-0000-0000-0000-000000000001",
+    name: "",
+    node: "n",
+    lockDelay: 0,
+    behavior: "release",
+    ttl: "",
+    nodeChecks: [],
+    serviceChecks: undefined,
+    checks: undefined,
+  };
   const cases: readonly (readonly [string, Bytes, string])[] = [
     [
       "with a node whose name is a number",
@@ -233,6 +244,16 @@ describe("an operator's snapshot made by hand", () => {
     ],
     ["with a key that has too little", made("kv", ["a", emptyBytes]), "a row of kv is malformed"],
     ["with a topic from the future", made("indexes", ["nodes", 10]), "a row of indexes has an index out of order"],
+    [
+      "with a session of no node",
+      made("sessions", { ...session, createIndex: 1, modifyIndex: 1 }),
+      "a row of sessions names a node that is not there",
+    ],
+    [
+      "with a lock of nobody",
+      made("kv", ["a", emptyBytes, 0, 1, session.id, 1, 1]),
+      "a row of kv names a session that is not there",
+    ],
     ["with an unknown table", made("secrets", ["a"]), "table secrets is unknown: it was made by a later version"],
     ["with an index beyond any log", made("kv", [], ["proconsul-catalog", 1, 2 ** 52, 1, 0]), "its index is out of range"],
     ["of another program", made("kv", [], ["other", 1, 1, 1, 0]), "it is not a catalog snapshot"],
