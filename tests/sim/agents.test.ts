@@ -7,10 +7,15 @@ import { nodeIdentity } from "../../core/agent/identity.ts";
 import { emptySources, loadConfig } from "../../core/config/load.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
 import type { Millis } from "../../core/types/ids.ts";
+import { describeOperation, History, type KeyOutput } from "../../adapters/sim/history.ts";
+import { below, between } from "../../core/ports/random.ts";
 import type { SimHost } from "../../adapters/sim/sim-host.ts";
 import { World } from "../../adapters/sim/world.ts";
 import { configHost } from "../core/config/host.ts";
 import { assert, describe, it } from "../support/harness.ts";
+
+/** Of the swarm; each takes about half a second. */
+const seeds = Number(process.env["AGENT_SEEDS"] ?? 8);
 
 /** A server on a simulated machine, as `consul agent -server` starts it. */
 async function startServer(host: SimHost, servers: readonly string[]): Promise<Agent> {
@@ -153,5 +158,99 @@ describe("three simulated servers", () => {
         });
       })(),
     );
+  });
+});
+
+/**
+ * Three servers, three clients that write and read two keys through whichever agent, and a machine that loses its power
+ * or is cut off every now and then. What the clients were told must be linearizable.
+ */
+async function swarm(seed: number): Promise<History> {
+  const world = new World(seed);
+  const random = world.random.fork("swarm");
+  const { hosts, addresses } = machines(world, 3);
+  const history = new History();
+  const agents: (Agent | undefined)[] = [];
+  const isUp = (at: number): boolean => agents[at] !== undefined;
+  const cut = new Set<string>();
+  world.network.faults.delayMax = 1 + below(random, 20);
+  world.network.faults.cut = (from, to) => cut.has(from) || cut.has(to);
+  for (const host of hosts) host.disk.faults.latencyMax = 1 + below(random, 20);
+  let working = 3;
+  let troubled = true;
+
+  const trouble = async (): Promise<void> => {
+    while (working > 0 && world.now < 60_000) {
+      await sleep(world, between(random, 500, 6000));
+      const at = below(random, 3);
+      const host = hosts[at] as SimHost;
+      if (!isUp(at)) continue;
+      if (below(random, 2) === 0) {
+        cut.add(host.address);
+        await sleep(world, between(random, 500, 8000));
+        cut.delete(host.address);
+      } else {
+        agents[at] = undefined;
+        host.crash(below(random, 2) === 0 ? "power" : "process");
+        await sleep(world, between(random, 100, 5000));
+        host.restart();
+        agents[at] = await startServer(host, addresses);
+      }
+    }
+    troubled = false;
+  };
+
+  const client = async (number: number): Promise<void> => {
+    const mine = random.fork(`client ${number}`);
+    for (let done = 0; done < 25; done++) {
+      await sleep(world, between(mine, 0, 1500));
+      const agent = agents[below(mine, 3)];
+      if (agent === undefined) continue;
+      const key = `k${below(mine, 2)}`;
+      const reading = below(mine, 2) === 0;
+      const value = `${number}.${done}`;
+      const answered = history.called(number, [key], reading ? { kind: "get" } : { kind: "put", value }, world.now);
+      const act = async (): Promise<KeyOutput> => {
+        if (reading) return { kind: "value", value: await get(agent, key), holder: undefined };
+        await put(agent, key, value);
+        return { kind: "took", effect: true };
+      };
+      // An agent that lost its power never answers; its client stops waiting.
+      const lost = sleep(world, 20_000).then(() => undefined);
+      const output = await Promise.race([act().catch(() => undefined), lost]);
+      if (output !== undefined) answered(output, world.now);
+    }
+    working--;
+  };
+
+  await world.run(
+    (async () => {
+      agents.push(...(await Promise.all(hosts.map((host) => startServer(host, addresses)))));
+      await Promise.all([trouble(), client(1), client(2), client(3)]);
+      assert.equal(troubled, false);
+      for (const agent of agents) {
+        assert.ok(agent !== undefined);
+        await eventually(world, () => put(agent, "last", agent.nodeId));
+      }
+    })(),
+    600_000,
+  );
+  return history;
+}
+
+describe("three simulated servers under faults", () => {
+  it("answer what is linearizable, and live on afterwards", async () => {
+    let answered = 0;
+    for (let seed = 1; seed <= seeds; seed++) {
+      const history = await swarm(seed);
+      for (const key of ["k0", "k1"]) answered += history.of(key).filter((operation) => operation.output !== undefined).length;
+      try {
+        history.check();
+      } catch (error) {
+        const told = ["k0", "k1"].map((key) => `${key}\n${history.of(key).map(describeOperation).join("\n")}`);
+        throw new Error(`seed ${seed}: ${told.join("\n")}`, { cause: error });
+      }
+    }
+    assert.ok(answered > seeds * 20, `${answered} operations were answered in ${seeds} seeds`);
   });
 });
