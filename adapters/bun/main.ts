@@ -16,7 +16,7 @@ const code = await runCommandLine({
       import("../../plugins/http/plugin.ts"),
       import("../../plugins/dns/plugin.ts"),
     ]);
-    return runAgent({ runtime, flags, plugins: [httpPlugin, dnsPlugin] });
+    return runAgent({ runtime, flags, plugins: [dnsPlugin, httpPlugin] });
   },
 });
 runtime.host.exit(code);

@@ -12,7 +12,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type Address, formatAddress, type LogEntry, type Logger, type Runtime, type Storage } from "../ports/mod.ts";
-import { loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
+import { type LeaderEvent, loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
 import {
   entryCommand,
   type MembershipChange,
@@ -121,10 +121,7 @@ export class Raft {
       send: (message) => transport?.send(message),
       onConfiguration: () => this.#options.onConfiguration(),
       onLeader: (event) => {
-        logger.log("info", `entering ${event.role} state`, {
-          node: `Node at ${address} [${capitalised(event.role)}]`,
-          term: event.term,
-        });
+        logger.log("info", `entering ${event.role} state`, roleFields(event, address));
         if (event.isLeader !== this.#leading) {
           this.#leading = event.isLeader;
           this.#options.onLeading(event.isLeader);
@@ -281,6 +278,13 @@ function describeServers(servers: RaftStatus["configuration"]["servers"]): strin
 function contact(state: RaftStatus): string {
   if (state.lastContact === 0) return "0";
   return state.lastContact === Number.POSITIVE_INFINITY ? "never" : `${Math.floor(state.lastContact)}ms`;
+}
+
+/** As Consul words each role's line. */
+function roleFields({ role, term, leaderAddress }: LeaderEvent, address: string): Readonly<Record<string, unknown>> {
+  const self = `Node at ${address} [${capitalised(role)}]`;
+  if (role === "leader") return { leader: self };
+  return role === "follower" ? { follower: self, leader: leaderAddress ?? "" } : { node: self, term };
 }
 
 function capitalised(word: string): string {

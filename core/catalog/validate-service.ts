@@ -23,8 +23,6 @@ function connectProxyFaults(service: ServiceFields): string[] {
   const destination = service.proxy?.["DestinationServiceName"];
   if (typeof destination !== "string" || destination.trim() === "") {
     faults.push("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
-  } else if (destination === "*") {
-    faults.push("Proxy.DestinationServiceName must not be a wildcard for Connect proxy services");
   }
   if (service.port === 0) faults.push("Port must be set for a Connect proxy");
   if (service.connectNative) faults.push("A Proxy cannot also be Connect Native, only typical services");

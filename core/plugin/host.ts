@@ -4,7 +4,7 @@
  *   new PluginHost(plugins) ──► start() ──► running ──► stop()
  *                                  └─ a failing start stops what had started, in reverse, and is reported
  */
-import type { Capability, Logger, Runtime } from "../ports/mod.ts";
+import { type Capability, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import type { AgentApi } from "./agent-api.ts";
@@ -81,7 +81,10 @@ export class PluginHost {
       hooks,
       extend: (point, extension) => this.#extend(point, extension),
       extensions: (point) => (this.#extensions.get(point.name) ?? []) as never[],
-      announce: (surface, address) => {
+      announce: (surface, address, networks = ["path" in address ? "unix" : "tcp"]) => {
+        const shown = "path" in address ? address.path : formatAddress(address);
+        for (const network of networks)
+          logger.log("info", `Started ${surface.toUpperCase()} server`, { address: shown, network });
         const known = this.#addresses.get(surface);
         if (known === undefined) this.#addresses.set(surface, [address]);
         else known.push(address);

@@ -45,8 +45,15 @@ export interface PluginContext<Config> {
   extend<Extension>(point: ExtensionPoint<Extension>, extension: Extension): void;
   /** Everything plugged in so far; complete once `start` runs. */
   extensions<Extension>(point: ExtensionPoint<Extension>): readonly Extension[];
-  /** Publishes where a surface listens ("http", "dns"), for the handle that `createAgent` returns. */
-  announce(surface: string, address: { readonly host: string; readonly port: number } | { readonly path: string }): void;
+  /**
+   * Publishes where a surface listens ("http", "dns"): in the log, once for each of `networks` ("udp", "tcp"; when left out
+   * "tcp", or "unix" for a path), and for the handle that `createAgent` returns.
+   */
+  announce(
+    surface: string,
+    address: { readonly host: string; readonly port: number } | { readonly path: string },
+    networks?: readonly string[],
+  ): void;
 }
 
 /** A typed socket that one plugin owns and others plug into: HTTP routes, DNS zones, discovery providers. */

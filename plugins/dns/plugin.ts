@@ -17,7 +17,6 @@ import {
   type Address,
   type Datagrams,
   type DatagramSocket,
-  formatAddress,
   type Packet,
   type StreamListener,
   type Streams,
@@ -74,8 +73,7 @@ export const dnsPlugin: Plugin = {
           const listener = await listen(at, { datagrams, streams, receive, accept: (stream) => connections.accept(stream) });
           listening.push(listener);
           const { local } = listener.datagrams;
-          context.announce("dns", local);
-          logger.log("info", "Started DNS server", { address: formatAddress(local), network: "udp, tcp" });
+          context.announce("dns", local, ["udp", "tcp"]);
         }
       },
       async stop() {
