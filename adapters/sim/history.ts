@@ -103,14 +103,20 @@ export class History {
     return this.#byKey.get(key) ?? [];
   }
 
-  /** Throws a {@link Violation} when no order of the operations explains what the clients were told. */
-  check(): void {
+  /**
+   * Throws a {@link Violation} when no order of the operations explains what the clients were told. Gives the number of
+   * keys whose history is too long to tell.
+   */
+  check(): number {
+    let undecided = 0;
     for (const [key, operations] of this.#byKey) {
       const verdict = linearizable(keyModel, operations);
+      if (verdict.kind === "unknown") undecided++;
       if (verdict.kind !== "impossible") continue;
       const stuck = operations[verdict.stuck];
       throw new Violation("linearizable", `no order explains ${key}: at the latest ${stuck && describeOperation(stuck)}`);
     }
+    return undecided;
   }
 }
 

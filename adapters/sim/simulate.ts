@@ -36,31 +36,31 @@
  * });
  * ```
  */
-import type { Random } from "../../core/ports/random.ts";
 import { text } from "../../core/types/bytes.ts";
 import { AgentError, messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
-import { Client, effectOf, type Entry, entryOf, kvOp, type Outcome, sessionId } from "./client.ts";
+import { Client, type Entry } from "./client.ts";
 import { drawFaults, type FaultFamily, type Faults, noFaults, withoutFamily } from "./faults.ts";
 import { Group } from "./group.ts";
-import type { Consistency, GroupServer } from "./group-server.ts";
+import type { GroupServer } from "./group-server.ts";
 import { History } from "./history.ts";
+import { type SimulatedClient, simulatedClient } from "./simulated-client.ts";
 import { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 import { DrawnWorkload, lockKeys, registerNode } from "./workload.ts";
 
-export type { Entry, FaultFamily, Faults };
+export type { Entry, FaultFamily, Faults, SimulatedClient };
 export { faultFamilies } from "./faults.ts";
 
 export interface SimulateOptions {
   /** Everything that happens follows from it, and from the other options. */
   readonly seed: number | string;
-  /** Voters at the beginning: 3 or 5. Default: drawn. One more server stands by and may be added. */
+  /** Voters at the beginning, 1 to 7. Default: 3 or 5, drawn. One more server stands by and may be added. */
   readonly servers?: number;
-  /** Default: 3 to 6, drawn. */
+  /** 1 to 20. Default: 3 to 6, drawn. */
   readonly clients?: number;
-  /** Of each client, without a workload. Default 30. */
+  /** Of each client, without a workload; at most 200. Default 30. */
   readonly operations?: number;
   /** "swarm" draws them from the seed, "none" leaves everything whole, or some of your own on top of "none". Default "swarm". */
   readonly faults?: "swarm" | "none" | Partial<Faults>;
@@ -95,33 +95,12 @@ export interface Simulation {
   readonly faults: Faults;
   readonly servers: number;
   readonly clients: number;
+  /** Keys whose history was too long to be checked. */
+  readonly undecided: number;
   /** Empty unless `story` was asked for. */
   readonly story: readonly string[];
   /** The values of all keys at the end, as the servers that survived agree. Empty after a failure. */
   readonly state: ReadonlyMap<string, string>;
-}
-
-/** A client of the group, for a workload. Operations reject with `timeout` when nobody tells how they ended: they may have happened. */
-export interface SimulatedClient {
-  /** 1 for the first. */
-  readonly number: number;
-  /** Virtual milliseconds since the beginning. */
-  readonly now: Millis;
-  readonly random: Random;
-  sleep(duration: Millis): Promise<void>;
-  /** Undefined when the key does not exist. Default consistency: "consistent". */
-  get(key: string, consistency?: Consistency): Promise<Entry | undefined>;
-  put(key: string, value: string): Promise<void>;
-  /** Sets when nobody changed the key since `entry` was read; undefined: when it does not exist. */
-  cas(key: string, value: string, entry: Entry | undefined): Promise<boolean>;
-  delete(key: string): Promise<void>;
-  /** Gives the session's ID. */
-  createSession(options?: { readonly lockDelay?: Millis }): Promise<string>;
-  /** Releases all its locks. */
-  destroySession(id: string): Promise<void>;
-  /** True when the session now holds the key. */
-  acquire(key: string, value: string, session: string): Promise<boolean>;
-  release(key: string, value: string, session: string): Promise<boolean>;
 }
 
 /** Clients stop then, done or not. */
@@ -131,8 +110,12 @@ const eventsMax = 3_000_000;
 /** Once faults are over, all must be answered and agree within this. */
 const livenessLimit: Millis = 20_000;
 const operationsDefault = 30;
+const serversMax = 7;
+const clientsMax = 20;
+/** More of them on one key make the check of the history slow. */
+const operationsMax = 200;
 
-/** Runs one simulation. Never rejects: what goes wrong is in `failure`. */
+/** Runs one simulation. What goes wrong in it is in `failure`; rejects with `bad-request` for options out of their range. */
 export async function simulate(options: SimulateOptions): Promise<Simulation> {
   const { workload } = options;
   if (workload === undefined) return runSeed(options);
@@ -170,10 +153,22 @@ class Run {
   ending = false;
   workloadError: unknown;
   #failure: Failure | undefined;
+  #undecided = 0;
   #state: ReadonlyMap<string, string> = new Map();
 
   constructor(options: SimulateOptions) {
     this.options = options;
+    const { servers = 3, clients: wantedClients = 3, operations = operationsDefault } = options;
+    for (const [name, value, max] of [
+      ["servers", servers, serversMax],
+      ["clients", wantedClients, clientsMax],
+      ["operations", operations, operationsMax],
+    ] as const) {
+      if (Number.isInteger(value) && value >= 1 && value <= max) continue;
+      throw new AgentError("bad-request", {
+        message: `Cannot simulate: "${name}" must be a whole number from 1 to ${max}, not ${value}`,
+      });
+    }
     const random = createRandom(seedOf(options.seed)).fork("options");
     const drawn = drawFaults(random.fork("faults"));
     this.#size = options.servers ?? (random.uint32() % 3 === 0 ? 5 : 3);
@@ -208,6 +203,7 @@ class Run {
       faults: this.group.faults,
       servers: this.#size,
       clients: this.clients.length,
+      undecided: this.#undecided,
       story: this.trace.lines,
       state: this.#state,
     };
@@ -234,7 +230,7 @@ class Run {
     if (!(yield* this.#until(livenessLimit, () => disagreement() === undefined)))
       throw new LivenessFailure(`${livenessLimit} ms after the faults ended ${disagreement()}`);
     this.#agree(survivors);
-    this.history.check();
+    this.#undecided = this.history.check();
   }
 
   /** False when the time was not enough. */
@@ -329,10 +325,13 @@ function runWorkload(
   done: () => void,
 ): void {
   let working = clients.length;
-  const begin = (): void => {
+  const wake = (): void => {
     run.woken = true;
+  };
+  const begin = (): void => {
+    wake();
     for (const client of clients)
-      workload(simulatedClient(run, client)).then(
+      workload(simulatedClient(run.group, client, wake)).then(
         () => {
           if (--working === 0) done();
         },
@@ -342,65 +341,4 @@ function runWorkload(
       );
   };
   registerFirst(clients, begin);
-}
-
-function simulatedClient(run: Run, client: Client): SimulatedClient {
-  const { group } = run;
-  const delays = new Map<string, Millis>();
-  let sessions = 0;
-  const ask = <Result>(act: (done: (outcome: Outcome) => void) => void, read: (outcome: Outcome) => Result): Promise<Result> =>
-    new Promise((resolve, reject) => {
-      act((outcome) => {
-        run.woken = true;
-        try {
-          resolve(read(outcome));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
-  const effect = (outcome: Outcome): boolean => {
-    if (outcome.kind === "done") return effectOf(outcome.result);
-    throw unanswered(outcome);
-  };
-  return {
-    number: client.number,
-    random: client.random.fork("workload"),
-    get now() {
-      return group.now;
-    },
-    sleep: (duration) =>
-      new Promise((resolve) =>
-        group.at(Math.max(0, duration), () => {
-          run.woken = true;
-          resolve();
-        }),
-      ),
-    get: (key, consistency = "consistent") =>
-      ask(
-        (done) => client.get(key, consistency, done),
-        (outcome) => {
-          if (outcome.kind === "value") return entryOf(outcome.record);
-          throw unanswered(outcome);
-        },
-      ),
-    put: (key, value) => ask((done) => client.kv(kvOp.put(key, value), undefined, done), effect).then(() => undefined),
-    cas: (key, value, entry) =>
-      ask((done) => client.kv(kvOp.cas(key, value, entry?.index ?? 0), { value: entry?.value, ambiguous: true }, done), effect),
-    delete: (key) => ask((done) => client.kv(kvOp.delete(key), undefined, done), effect).then(() => undefined),
-    createSession: ({ lockDelay = 0 } = {}) => {
-      const id = sessionId(client.number, ++sessions);
-      delays.set(id, lockDelay);
-      return ask((done) => client.createSession(id, lockDelay, done), effect).then(() => id);
-    },
-    destroySession: (id) => ask((done) => client.destroySession(id, delays.get(id) ?? 0, done), effect).then(() => undefined),
-    acquire: (key, value, session) => ask((done) => client.kv(kvOp.acquire(key, value, session), undefined, done), effect),
-    release: (key, value, session) => ask((done) => client.kv(kvOp.release(key, value, session), undefined, done), effect),
-  };
-}
-
-function unanswered(outcome: Outcome): AgentError {
-  return outcome.kind === "refused"
-    ? new AgentError("no-leader", { message: "No cluster leader" })
-    : new AgentError("timeout", { message: "Nobody answered: it may have happened, or not" });
 }

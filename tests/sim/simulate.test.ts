@@ -27,7 +27,13 @@ describe("a simulated group", () => {
 
   it(`is safe and lives again, for seeds ${from} to ${from + count - 1}`, () => {
     let committed = 0;
-    for (let seed = from; seed < from + count; seed++) committed += run({ seed }).committed;
+    let undecided = 0;
+    for (let seed = from; seed < from + count; seed++) {
+      const simulation = run({ seed });
+      committed += simulation.committed;
+      undecided += simulation.undecided;
+    }
+    assert.equal(undecided, 0, "every history was checked to its end");
     assert.ok(committed > count * 20, `${committed} entries committed: too few to mean anything`);
   });
 
@@ -47,6 +53,17 @@ describe("a simulated group", () => {
 
   it("has the same history whether its story is kept or not", () => {
     assert.equal(run({ seed: 3, story: true }).hash, run({ seed: 3 }).hash);
+  });
+});
+
+describe("options out of their range", () => {
+  it("are refused by name", async () => {
+    for (const options of [{ servers: 0 }, { servers: 8 }, { clients: 1.5 }, { operations: 1000 }])
+      await assert.rejects(simulate({ seed: 1, ...options }), new RegExp(`"${Object.keys(options)[0]}" must be`));
+  });
+
+  it("one server, and seven, are within it", () => {
+    for (const servers of [1, 2, 7]) run({ seed: 1, servers });
   });
 });
 
