@@ -2,8 +2,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AntiEntropy } from "../../core/agent/anti-entropy.ts";
+import { ClientCluster } from "../../core/agent/client-cluster.ts";
 import { ClientServers } from "../../core/agent/client-servers.ts";
+import { LocalState } from "../../core/agent/local-state.ts";
 import type { Command, TxnOp } from "../../core/catalog/commands.ts";
+import { emptySources, loadConfig } from "../../core/config/load.ts";
+import type { Runtime } from "../../core/ports/mod.ts";
+import { FakeHost } from "../support/fake-host.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
 import { testConfig } from "../core/agent/rpc-pair.ts";
 import { assert, describe, it } from "../support/harness.ts";
@@ -44,11 +50,18 @@ async function setUp(host: string) {
   const servers = new ClientServers({ ...ports, config: () => config, clusterSize: () => 2 });
   servers.set([{ name: "real", address: { host, port: serverPort } }]);
   await eventually("it leads", () => peer.output().includes("New leader elected"), peer.output);
+  const get = async (path: string): Promise<unknown> => (await fetch(`http://${host}:${httpPort}${path}`)).json();
+  await eventually(
+    "it registered itself",
+    async () => JSON.stringify(await get("/v1/catalog/node/real")).includes("raft_version"),
+    peer.output,
+  );
   return {
     store: servers.store,
     output: peer.output,
     address: `${host}:${serverPort}`,
-    get: async (path: string): Promise<unknown> => (await fetch(`http://${host}:${httpPort}${path}`)).json(),
+    lan: `${host}:${lanPort}`,
+    get,
     async stop() {
       await servers.stop();
       await peer.stop();
@@ -244,6 +257,76 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
         kind: "done",
       });
     } finally {
+      await stop();
+    }
+  });
+
+  it("as a member of its pool we find it, are registered by it, and keep our services there in sync", async () => {
+    const { lan, address, get, output, stop } = await setUp("127.0.89.1");
+    const host = "127.0.89.2";
+    const log: string[] = [];
+    const ports = realPorts(host, log);
+    const sources = {
+      ...emptySources,
+      freePorts: true,
+      fragments: [`server = true node_name = "ours" data_dir = "/data" bind_addr = "${host}" ports { serf_lan = 0 }`],
+    };
+    const config = { ...(await loadConfig(sources, new FakeHost())), server: false };
+    const servers = new ClientServers({ ...ports, config: () => config, clusterSize: () => 2 });
+    const cluster = new ClientCluster({
+      runtime: { ...ports, name: "test" } as unknown as Runtime,
+      config,
+      nodeId: registration.id,
+      files: undefined,
+      logger: ports.logger,
+      servers,
+      onMember: () => {},
+      onNewLeader: () => sync.syncFull(),
+    });
+    const { store } = servers;
+    const state = new LocalState();
+    const sync = new AntiEntropy({
+      ...ports,
+      state,
+      node: () => ({ ...registration, address: host, meta: registration.nodeMeta }),
+      clusterSize: () => 2,
+      remote: async () => {
+        const { answer } = await store.read<"nodeServices">({ kind: "nodeServices", node: "ours" }, anyhow);
+        const checks = await store.read<"nodeChecks">({ kind: "nodeChecks", node: "ours" }, anyhow);
+        return { node: answer?.node, services: answer?.services ?? [], checks: checks.answer };
+      },
+      write: (command) => store.write(command),
+      now: () => 0,
+    });
+    const tell = () => log.join("\n") + output();
+    try {
+      await assert.rejects(store.read({ kind: "nodes" }, anyhow), { message: "No known Consul servers" });
+      await cluster.start();
+      assert.equal(await cluster.join([lan], "lan"), 1);
+      await eventually("we know who leads", () => cluster.leader() === address, tell);
+      await eventually(
+        "it registered us",
+        async () => JSON.stringify(await get("/v1/health/node/ours")).includes("Agent alive"),
+        tell,
+      );
+      sync.start();
+      state.setService(web, "");
+      await eventually(
+        "our service is there",
+        async () => JSON.stringify(await get("/v1/catalog/node/ours")).includes('"web1"'),
+        tell,
+      );
+      await sync.settled();
+      const index = (await store.read({ kind: "services" }, anyhow)).meta.index;
+      sync.syncFull();
+      await sync.settled();
+      assert.equal((await store.read({ kind: "services" }, anyhow)).meta.index, index);
+      await cluster.leave();
+      await eventually("it deregistered us", async () => (await get("/v1/catalog/node/ours")) === null, tell);
+    } finally {
+      sync.stop();
+      await cluster.stop();
+      await servers.stop();
       await stop();
     }
   });

@@ -1,0 +1,209 @@
+/**
+ * A client agent among others: a member of the LAN pool, and of nothing else.
+ *
+ *   gossip ──members──► servers of this datacenter ──► ClientServers
+ *          ──"consul:new-leader"──► who owes the catalog something compares anew
+ *
+ * Who leads and which datacenters there are only servers know. They are asked now and then, and what they said last is
+ * what {@link ClusterApi} answers at once.
+ */
+import type { Coordinate, StringMap } from "../catalog/records.ts";
+import type { AgentConfig } from "../config/config.ts";
+import type { ClusterApi, Member } from "../plugin/agent-api.ts";
+import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
+import type { MemberEventKind } from "../serf/members.ts";
+import { createPool, type Pool } from "../serf/pool.ts";
+import { text } from "../types/bytes.ts";
+import { AgentError, assert, messageOf } from "../types/errors.ts";
+import type { Millis } from "../types/ids.ts";
+import { consulVersion } from "../version.ts";
+import type { ClientServers } from "./client-servers.ts";
+import { lonelyMember } from "./identity.ts";
+import { refuseInLan, serversAmong } from "./servers.ts";
+
+export interface ClientClusterOptions {
+  readonly runtime: Runtime;
+  readonly config: AgentConfig;
+  readonly nodeId: string;
+  /** Where gossip remembers members across a restart. Undefined: nowhere. */
+  readonly files: FileStore | undefined;
+  readonly logger: Logger;
+  readonly servers: ClientServers;
+  readonly onMember: (member: Member, change: MemberEventKind) => void;
+  /** Another server leads, or the first one was found: what was written before may be lost. */
+  readonly onNewLeader: () => void;
+}
+
+/** Of the user event by which a new leader is announced. */
+const newLeaderEvent = "consul:new-leader";
+/** How old what servers said of leader, peers and datacenters may become. */
+const refreshInterval: Millis = 10_000;
+const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
+
+export class ClientCluster implements ClusterApi {
+  readonly #options: ClientClusterOptions;
+  #lan: Pool | undefined;
+  #port: number;
+  #hadServers = false;
+  #leader = "";
+  #peers: readonly string[] = [];
+  #datacenters: readonly string[];
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  constructor(options: ClientClusterOptions) {
+    this.#options = options;
+    this.#port = Math.max(0, options.config.ports.serfLan);
+    this.#datacenters = [options.config.datacenter];
+  }
+
+  async start(): Promise<void> {
+    this.#lan = this.#pool();
+    this.#port = (await this.#lan.start()).port;
+    this.#schedule();
+  }
+
+  members(pool: "lan" | "wan"): readonly Member[] {
+    return pool === "lan" ? (this.#lan?.members() ?? []) : [];
+  }
+
+  self(): Member {
+    return (
+      this.#lan?.self() ??
+      lonelyMember(this.#options.config.nodeName, this.#options.config.advertiseAddr, this.#port, this.#tags())
+    );
+  }
+
+  coordinate(): Coordinate {
+    return this.#lan?.coordinate() ?? origin;
+  }
+
+  leader(): string {
+    return this.#leader;
+  }
+
+  peers(): readonly string[] {
+    return this.#peers;
+  }
+
+  datacenters(): readonly string[] {
+    return this.#datacenters;
+  }
+
+  isLeader(): boolean {
+    return false;
+  }
+
+  async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+    if (pool === "wan") throw new AgentError("rejected", { message: "Must be a server to join WAN cluster" });
+    assert(this.#lan !== undefined, "an agent joins after it started");
+    return this.#lan.join(addresses);
+  }
+
+  async forceLeave(node: string, prune: boolean): Promise<void> {
+    if (this.#lan === undefined || !this.members("lan").some((member) => member.name === node))
+      throw new AgentError("rejected", { message: `agent: No node found with name '${node}'` });
+    await this.#lan.forceLeave(node, prune);
+  }
+
+  async leave(): Promise<void> {
+    await this.#lan?.leave();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#lan?.stop();
+  }
+
+  #onMember(change: MemberEventKind, member: Member): void {
+    const { config, servers, onMember, onNewLeader } = this.#options;
+    const alive = serversAmong(this.members("lan"), config.datacenter).filter((server) => server.alive);
+    servers.set(alive);
+    if (alive.length > 0 && !this.#hadServers) {
+      onNewLeader();
+      this.#refreshNow();
+    }
+    this.#hadServers = alive.length > 0;
+    onMember(member, change);
+  }
+
+  #onLeader(name: string): void {
+    this.#options.logger.log("info", "New leader elected", { payload: name });
+    this.#options.onNewLeader();
+    this.#refreshNow();
+  }
+
+  #refreshNow(): void {
+    this.#timer?.cancel();
+    void this.#refresh();
+  }
+
+  #schedule(): void {
+    this.#timer?.cancel();
+    if (!this.#stopped) this.#timer = this.#options.runtime.clock.after(refreshInterval, () => void this.#refresh());
+  }
+
+  async #refresh(): Promise<void> {
+    const { store } = this.#options.servers;
+    if (this.#hadServers) {
+      try {
+        this.#leader = await store.leader();
+        this.#peers = await store.peers();
+        this.#datacenters = await store.datacenters();
+      } catch (error) {
+        this.#leader = "";
+        if (!this.#stopped) this.#options.logger.log("debug", "no server says who leads", { error: messageOf(error) });
+      }
+    } else {
+      this.#leader = "";
+      this.#peers = [];
+    }
+    this.#schedule();
+  }
+
+  #tags(): StringMap {
+    const { config, nodeId } = this.#options;
+    return {
+      role: "node",
+      dc: config.datacenter,
+      segment: "",
+      id: nodeId,
+      vsn: "2",
+      vsn_min: "2",
+      vsn_max: "3",
+      build: `${consulVersion}:`,
+      acls: "0",
+    };
+  }
+
+  #pool(): Pool {
+    const { runtime, config, nodeId, files, logger } = this.#options;
+    const { clock, random, crypto, datagrams, streams } = runtime;
+    if (datagrams === undefined || streams === undefined)
+      throw new AgentError("config-invalid", {
+        message: `The runtime "${runtime.name}" has no sockets: a client agent cannot reach its servers`,
+      });
+    const who = { name: config.nodeName, id: nodeId, datacenter: config.datacenter };
+    return createPool({
+      kind: "lan",
+      clock,
+      random,
+      crypto,
+      datagrams,
+      streams,
+      logger,
+      name: config.nodeName,
+      bind: { host: config.serfLanBind, port: config.ports.serfLan },
+      advertise: config.advertiseAddr,
+      tags: this.#tags(),
+      gossip: config.gossipLan,
+      ...(files === undefined ? {} : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: false } }),
+      serf: { refuse: (members) => refuseInLan(members, who) },
+      onEvent: (event) => {
+        if ("member" in event) this.#onMember(event.kind, event.member);
+        else if (event.kind === "user" && event.name === newLeaderEvent) this.#onLeader(text(event.payload));
+      },
+    });
+  }
+}
