@@ -173,11 +173,12 @@ export class RaftState {
   /** Follows `leader`, or nobody yet, in `term`. */
   becomeFollower(term: Term, leader: NodeId | undefined): void {
     assert(term >= this.term, "a term never falls");
-    if (term > this.term) this.changeHardState(term, undefined);
+    // Also when the leader stays the same: in between it may have lost what it had sent and not stored.
     if (term > this.term || this.leader !== leader || this.role !== "follower") {
       this.matched = 0;
       this.acknowledgementOwed = false;
     }
+    if (term > this.term) this.changeHardState(term, undefined);
     this.#dropLeadership();
     this.#become("follower", leader);
     this.drawElectionDeadline(this.timing.heartbeat);
