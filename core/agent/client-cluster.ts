@@ -120,11 +120,12 @@ export class ClientCluster implements ClusterApi {
     const { config, servers, onMember, onNewLeader } = this.#options;
     const alive = serversAmong(this.members("lan"), config.datacenter).filter((server) => server.alive);
     servers.set(alive);
-    if (alive.length > 0 && !this.#hadServers) {
+    const first = alive.length > 0 && !this.#hadServers;
+    this.#hadServers = alive.length > 0;
+    if (first) {
       onNewLeader();
       this.#refreshNow();
     }
-    this.#hadServers = alive.length > 0;
     onMember(member, change);
   }
 
