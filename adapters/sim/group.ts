@@ -91,6 +91,10 @@ export class Group implements Surroundings {
   send(message: RaftMessage): void {
     const target = this.#byId.get(message.to);
     if (target === undefined) return;
+    const leader = target.machine;
+    const follower = this.#byId.get(message.from)?.machine;
+    if (message.kind === "appendReply" && message.accepted && leader?.role === "leader" && leader.term === message.term)
+      if (follower !== undefined) this.ledger.acknowledging(message.index, follower, leader);
     const size = message.kind === "append" ? message.entries.length : 0;
     this.trace.mark(this.#now, happened.sent, target.number, message.term, size);
     for (const delay of this.#links.copies(message)) this.at(delay, () => target.deliver(() => target.receive(message)));

@@ -10,6 +10,7 @@
  *   one vote a term                nobody grants two votes in a term, also not across a restart
  *   nothing is forgotten           after a restart: no earlier term, no lost vote, nothing lost that was applied
  *   acknowledged means durable     what a follower acknowledges, its disk would show after a crash
+ *   acknowledged means equal       …and is what the leader of that term has there
  *   commit never falls             in one life of a server
  *   a stalled leader steps down    no leader has had a write out for longer than an election timeout
  *   one lease                      nobody is elected while a leader of an earlier term may answer reads alone
@@ -118,6 +119,16 @@ export class Ledger {
         () => `${message.from} acknowledges ${message.index}, its disk ends at ${disk.last}`,
       );
     }
+  }
+
+  /** A follower acknowledges to a leader that still leads. */
+  acknowledging(index: LogIndex, follower: RaftMachine, leader: RaftMachine): void {
+    const [here, there] = [follower.entryAt(index)?.term, leader.entryAt(index)?.term];
+    check(
+      here === undefined || there === undefined || here === there,
+      "acknowledged means equal",
+      () => `${follower.id} acknowledges entry ${index} of term ${here}, the one of ${leader.id} is of term ${there}`,
+    );
   }
 
   /** Entries are on their way to a server's disk: the only way into a log but for a snapshot. */
