@@ -22,7 +22,7 @@ import { topics } from "./watch.ts";
 
 const none: readonly Topic[] = [];
 const anyKey: readonly Topic[] = [topics.kv];
-/** Once reaped they no longer count. */
+/** New ones count, reaped ones no longer do. */
 const anyTombstone: readonly Topic[] = [topics.tombstones];
 const anySession: readonly Topic[] = [topics.sessions];
 const anyCoordinate: readonly Topic[] = [topics.coordinates];
@@ -155,5 +155,5 @@ function kvListing<Answer>(tables: Tables, prefix: string, latest: LogIndex, ans
   const deletion = tables.kv.lastDeletion(prefix);
   if (deletion > latest) return { index: deletion, answer, wakes, stales: anyTombstone };
   if (latest === 0) return { index: atLeastOne(tables.kvIndex), answer, wakes, stales: anyKey };
-  return { index: latest, answer, wakes, stales: none };
+  return { index: latest, answer, wakes, stales: anyTombstone };
 }

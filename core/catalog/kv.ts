@@ -16,6 +16,7 @@ import type { KvOp } from "./commands.ts";
 import type { KvRecord, LeaderTime, SessionRecord } from "./records.ts";
 import { Refusal } from "./refusal.ts";
 import type { Tables } from "./tables.ts";
+import { topics } from "./watch.ts";
 import { idKey, idLookupFault } from "./uuid.ts";
 
 export type KvWrite = { readonly key: string; readonly value: Bytes; readonly flags: number | bigint };
@@ -90,7 +91,7 @@ export function dropLock(tables: Tables, index: LogIndex, key: string): void {
 
 export function deleteKey(tables: Tables, index: LogIndex, key: string): void {
   if (tables.kv.get(key) === undefined) return;
-  tables.kv.bury(key, index);
+  bury(tables, key, index);
   tables.kv.delete(key);
   tables.keyChanged(key, index);
 }
@@ -104,6 +105,12 @@ export function deleteKeyIf(tables: Tables, index: LogIndex, key: string, expect
   return true;
 }
 
+/** Listings below a tombstone report its index too, though nothing of theirs went: they are stale, and nobody is woken. */
+function bury(tables: Tables, key: string, index: LogIndex): void {
+  tables.kv.bury(key, index);
+  tables.touch(topics.tombstones);
+}
+
 /** One tombstone, for the prefix, stands for all of it. */
 export function deleteTree(tables: Tables, index: LogIndex, prefix: string): void {
   const keys: string[] = [];
@@ -112,7 +119,7 @@ export function deleteTree(tables: Tables, index: LogIndex, prefix: string): voi
   });
   if (keys.length === 0) return;
   // Without a prefix everything is gone, and every listing reports the index of the table.
-  if (prefix !== "") tables.kv.bury(prefix, index);
+  if (prefix !== "") bury(tables, prefix, index);
   for (const key of keys) {
     tables.kv.delete(key);
     tables.keyChanged(key, index);

@@ -90,6 +90,8 @@ export function putNode(tables: Tables, index: LogIndex, node: NodeFields, now: 
     }
   }
   if (before !== undefined && sameNode(before, node) && tables.nodes.get(foldedKey(node.node)) !== undefined) return;
+  // Who found the node by the start of its ID does not any more: for them it has ended.
+  if (before !== undefined && before.id !== "" && before.id !== node.id) tables.bump(topics.nodeExtinctions, index);
   tables.nodes.put({ ...node, createIndex: before?.createIndex ?? index, modifyIndex: index });
   markNode(tables, node.node, index);
 }
