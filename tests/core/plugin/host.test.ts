@@ -88,7 +88,10 @@ describe("the plugin host", () => {
       },
     };
     const heard: string[] = [];
-    const owner: Plugin = { name: "owner", setup: ({ extensions }) => ({ start: async () => void heard.push(...extensions(point)) }) };
+    const owner: Plugin = {
+      name: "owner",
+      setup: ({ extensions }) => ({ start: async () => void heard.push(...extensions(point)) }),
+    };
     await host([owner, { name: "one", setup: ({ extend }) => extend(point, "hello") }]).start();
     assert.deepEqual(heard, ["hello"]);
     await assert.rejects(host([{ name: "two", setup: ({ extend }) => extend(point, "") }]).start(), /empty greeting/);
