@@ -8,6 +8,12 @@
  *
  * The same seed gives the same history, event by event, on every JavaScript engine.
  *
+ * This is the fast mode: no promises, no ports, only machines, catalogs and virtual lanes (group.ts). The full mode, whole
+ * agents over virtual ports, is world.ts; tests/sim/agents.test.ts runs it.
+ * Tests: tests/sim. They measure the simulator, too: errors are planted in the source of core and of the lanes while it is
+ * bundled (tests/sim/mutants.ts; the code itself has no switches), and each must be found. From the command line:
+ * scripts/simulate, scripts/replay.
+ *
  * For tests of your own code, bring a workload: it talks to the group through a client whose operations are promises,
  * and waits with `client.sleep`. It must use no other time, chance or network. For instance a counter that must not lose
  * an increment that was confirmed, whatever fails:
