@@ -41,6 +41,7 @@ import { createPersisted } from "./persisted.ts";
 import { OperatorSnapshots } from "./operator-snapshots.ts";
 import { Raft } from "./raft.ts";
 import { Registrations } from "./registrations.ts";
+import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { RetryJoin, startJoin } from "./retry-join.ts";
 import { ServerCare } from "./server-care.ts";
 import { ServerStore } from "./server-store.ts";
@@ -90,6 +91,7 @@ export class Agent implements AgentApi {
   readonly #raft: Raft;
   readonly #serverStore: ServerStore;
   readonly #shared: SharedReads;
+  readonly #endpoints: RpcEndpoints;
   readonly #transport: RaftTransport | undefined;
   readonly #bootstrap: Bootstrap;
   readonly #care: ServerCare;
@@ -112,6 +114,7 @@ export class Agent implements AgentApi {
     const serverLogger = this.#logger.child("server");
 
     this.cluster = new Cluster({
+      handlers: () => this.#endpoints.handlers,
       runtime,
       config,
       nodeId,
@@ -217,6 +220,16 @@ export class Agent implements AgentApi {
       config: () => this.#config,
     });
     this.store = this.#serverStore;
+    this.#endpoints = rpcEndpoints({
+      store: this.store,
+      cluster: this.cluster,
+      config: () => this.#config,
+      clock,
+      crypto,
+      logger: serverLogger,
+      fireEvent: (name, payload) =>
+        this.cluster.pools().lan?.userEvent(`consul:event:${name}`, payload, false) ?? Promise.resolve(),
+    });
     this.snapshots = new OperatorSnapshots({
       catalog: this.#catalog,
       store: this.#serverStore,
@@ -377,6 +390,7 @@ export class Agent implements AgentApi {
     this.#registrations.stop();
     this.#care.stop();
     this.#leader.resign();
+    this.#endpoints.stop();
     this.#serverStore.stop();
     this.#shared.stop();
     await this.#plugins.stop(pluginStopDeadline);

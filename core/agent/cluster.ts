@@ -20,6 +20,8 @@ import { lonelyMember, serverTags } from "./identity.ts";
 import { refuseInLan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
 
 export interface ClusterOptions {
+  /** What the RPC listener answers, by "Service.Method"; asked for once, at start. */
+  readonly handlers: () => ReadonlyMap<string, RpcHandler>;
   readonly runtime: Runtime;
   readonly config: AgentConfig;
   readonly nodeId: string;
@@ -78,7 +80,7 @@ export class Cluster implements ClusterApi {
       clock: runtime.clock,
       logger: logger.child("rpc"),
       at: { host: config.bindAddr, port: config.ports.server },
-      handlers: this.#handlers(),
+      handlers: this.#options.handlers(),
       upgrades: new Map([[firstByte.ownRaft, this.#options.acceptServer]]),
       limits: {
         connectionsPerClientMax: config.limits.rpcMaxConnsPerClient,
@@ -280,14 +282,6 @@ export class Cluster implements ClusterApi {
   #noteServer(server: ServerMember): void {
     const { logger, config } = this.#options;
     logger.log("info", "Adding LAN server", { server: describe(server, config.datacenter) });
-  }
-
-  #handlers(): ReadonlyMap<string, RpcHandler> {
-    return new Map<string, RpcHandler>([
-      ["Status.Ping", async () => new Map()],
-      ["Status.Leader", async () => this.leader()],
-      ["Status.Peers", async () => [...this.peers()]],
-    ]);
   }
 }
 

@@ -13,14 +13,7 @@
  */
 import type { ListenAddress } from "../../core/config/config.ts";
 import type { Lifecycle, Plugin, PluginContext } from "../../core/plugin/plugin.ts";
-import {
-  type Address,
-  type Datagrams,
-  type DatagramSocket,
-  type Packet,
-  type StreamListener,
-  type Streams,
-} from "../../core/ports/mod.ts";
+import type { Address, Datagrams, DatagramSocket, Packet, StreamListener, Streams } from "../../core/ports/mod.ts";
 import { AgentError, assert } from "../../core/types/errors.ts";
 import { Lookup } from "./lookup.ts";
 import { Recursors } from "./recursors.ts";

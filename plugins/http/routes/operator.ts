@@ -41,7 +41,9 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
     );
   if (byId && byAddress) throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
   if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
-  const peer = peersOf({ agent }).find((server) => (byId ? server.id === query.get("id") : server.address === query.get("address")));
+  const peer = peersOf({ agent }).find((server) =>
+    byId ? server.id === query.get("id") : server.address === query.get("address"),
+  );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
     const asked = byId ? `id ${goQuote(query.get("id"))}` : `address ${goQuote(query.get("address"))}`;
     throw new AgentError("rejected", { message: `${asked} was not found in the Raft configuration` });

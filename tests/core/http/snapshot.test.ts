@@ -17,7 +17,7 @@ async function putKey(agent: AgentUnderTest, key: string, value: string): Promis
   assert.equal((await ask(agent, { method: "PUT", target: `/v1/kv/${key}`, body: value })).status, 200);
 }
 
-async function valueOf(agent: AgentUnderTest, key: string): Promise<string | undefined> {
+async function storedValue(agent: AgentUnderTest, key: string): Promise<string | undefined> {
   const response = await ask(agent, { target: `/v1/kv/${key}?raw` });
   return response.status === 200 ? response.text() : undefined;
 }
@@ -77,7 +77,10 @@ describe("PUT /v1/snapshot", () => {
     const response = await ask(agent, { method: "PUT", target, body: archive });
     assert.deepEqual([response.status, await response.text()], [200, ""]);
     assert.equal(await (await waiting).text(), "1");
-    assert.deepEqual([await valueOf(agent, "a"), await valueOf(agent, "b"), await valueOf(agent, "c")], ["1", "2", undefined]);
+    assert.deepEqual(
+      [await storedValue(agent, "a"), await storedValue(agent, "b"), await storedValue(agent, "c")],
+      ["1", "2", undefined],
+    );
     await putKey(agent, "d", "4");
     assert.ok((agent.catalog.evaluate({ kind: "kvGet", key: "d" }).answer?.modifyIndex ?? 0) > index);
   });
@@ -97,7 +100,7 @@ describe("PUT /v1/snapshot", () => {
     }
     const second = await createAgentUnderTest();
     assert.equal((await ask(second, { method: "PUT", target, body: archive })).status, 200);
-    assert.equal(await valueOf(second, "big/7"), "7".repeat(300_000));
+    assert.equal(await storedValue(second, "big/7"), "7".repeat(300_000));
     assert.ok(second.catalog.lastIndex >= first.catalog.lastIndex);
     const direct = await askDirectly(second, { method: "PUT", target, body: archive });
     assert.equal(direct.status, 200);
@@ -140,7 +143,7 @@ describe("PUT /v1/snapshot", () => {
       assert.equal(response.status, 500);
       assert.match(await response.text(), message);
       assert.equal(agent.catalog.lastIndex, index);
-      assert.equal(await valueOf(agent, "a"), "2");
+      assert.equal(await storedValue(agent, "a"), "2");
       assert.equal((await ask(agent, { method: "PUT", target, body: archive })).status, 200);
     });
   }
@@ -156,7 +159,7 @@ describe("PUT /v1/snapshot", () => {
       flipped[at] = (flipped[at] as number) ^ (1 << (at % 8));
       const response = await ask(agent, { method: "PUT", target, body: flipped });
       assert.equal(response.status, 500, `byte ${at}`);
-      assert.equal(await valueOf(agent, "a"), "2");
+      assert.equal(await storedValue(agent, "a"), "2");
     }
   });
 
