@@ -54,6 +54,7 @@ if (process.argv[2] === "tests") {
       if (existsSync(source)) entryPoints[`${name}-${runtime}`] = source;
     }
   }
+  entryPoints["sim"] = "adapters/sim/simulate.ts";
   // Built aside and moved in place, so that a program that starts meanwhile finds the old or the new one whole.
   const stampedBefore = Date.now() / 1000;
   rmSync("dist.new", { recursive: true, force: true });

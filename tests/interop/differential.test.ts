@@ -10,7 +10,7 @@ import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
 import { findPeer } from "../support/peer.ts";
 import { consulPath, RunningAgent, root, temporaryFolder } from "../support/program.ts";
-import { Likeness } from "./differential/likeness.ts";
+import { Likeness, maskPorts } from "./differential/likeness.ts";
 import { Side } from "./differential/side.ts";
 import { readSteps, type Step } from "./differential/steps.ts";
 
@@ -44,9 +44,26 @@ describe("our agent and Consul 1.8.7, asked the same", { skip }, () => {
       return new Side(agent, command, temporaryFolder());
     };
     [theirs, ours] = await Promise.all([start(consul), start(consulPath)]);
-    likeness = new Likeness({ ...theirs.agent.ports }, { ...ours.agent.ports });
+    const party = async (side: Side) => ({ ports: { ...side.agent.ports }, startIndex: await side.started() });
+    likeness = new Likeness(await party(theirs), await party(ours));
   });
   after(() => Promise.all([theirs?.agent.stop(), ours?.agent.stop()]));
+
+  it("start: what the log tells, it tells in Consul's words, and in its order", () => {
+    const [said, expected] = [ours, theirs].map(({ agent }) => {
+      const lines = agent.output.split("\n").map((line) => maskPorts(line.replace(/^ {4}\S+ /, ""), { ...agent.ports }));
+      return lines.filter((line) => !line.startsWith("[DEBUG]"));
+    }) as [string[], string[]];
+    const ownWords = said.filter((line) => !expected.includes(line));
+    assert.deepEqual(ownWords, []);
+    // Who is alone here need not wait for anybody's heartbeat: our election comes while the surfaces start. The news of
+    // members and of the leader comes by gossip, the two networks of DNS start at once: their order is chance.
+    for (const part of [/raft|leadership|member joined/, /serf|Adding/, /Started|state syncer|running|Synced/]) {
+      const ofPart = (lines: string[]) =>
+        lines.filter((line) => part.test(line) && said.includes(line)).map((line) => line.replace(/(DNS.*)=(udp|tcp)$/, "$1"));
+      assert.deepEqual(ofPart(said), ofPart(expected));
+    }
+  });
 
   const compare = async (step: Step): Promise<string | undefined> => {
     const failed = (error: unknown) => `failed: ${error instanceof Error ? error.message : error}`;

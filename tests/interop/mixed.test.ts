@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { run, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { needsDig, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { findPeer } from "./peers.ts";
 
 const found = findPeer("consul");
@@ -44,7 +44,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
     }
   });
 
-  it("a service registered at the real client is found through us", async () => {
+  it("a service registered at the real client is found through us", needsDig, async () => {
     const definition = JSON.stringify({ Name: "web", Port: 80, Tags: ["v1"], Check: { TTL: "1h", Status: "passing" } });
     assert.equal((await real.request("PUT", "/v1/agent/service/register", definition)).status, 200);
     let index = "0";

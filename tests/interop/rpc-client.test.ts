@@ -19,7 +19,7 @@ import { realPorts } from "./ports.ts";
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
 const skip = "missing" in found ? found.missing : false;
-if (skip !== false) console.log(`skipped: ${skip}`);
+if (skip !== false) console.log(`SKIPPED: ${skip}`);
 
 async function setUp(host: string) {
   const folder = mkdtempSync(join(tmpdir(), "consul-"));

@@ -16,7 +16,7 @@ import { ownPool, realPorts } from "./ports.ts";
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
 const skip = "missing" in found ? found.missing : false;
-if (skip !== false) console.log(`skipped: ${skip}`);
+if (skip !== false) console.log(`SKIPPED: ${skip}`);
 
 const serverTags = (port: number) => ({
   role: "consul",

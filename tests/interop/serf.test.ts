@@ -8,7 +8,7 @@ import { ownPool, statusOf } from "./ports.ts";
 const found = findPeer("serf");
 const serf = "path" in found ? found.path : "";
 const skip = "missing" in found ? found.missing : false;
-if (skip !== false) console.log(`skipped: ${skip}`);
+if (skip !== false) console.log(`SKIPPED: ${skip}`);
 
 const key = "tbLJg26ZJyJ9pK3qhc9jig==";
 

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { RunningAgent, temporaryFolder } from "../support/program.ts";
+import { needsDig, RunningAgent, temporaryFolder } from "../support/program.ts";
 
 interface Check {
   readonly CheckID: string;
@@ -70,13 +70,13 @@ describe("checks of a service defined in a file", () => {
     await agent?.stop();
   });
 
-  it("an HTTP check passes with its program, and the service is found", async () => {
+  it("an HTTP check passes with its program, and the service is found", needsDig, async () => {
     const check = await untilCheck(agent, "web", ({ Status }) => Status === "passing");
     assert.match(check.Output, /^HTTP GET http:\/\/127\.0\.0\.1:\d+\/health: 200 OK Output: fine$/);
     assert.equal(await agent.dig("web.service.consul", "+short"), "127.0.0.1\n");
   });
 
-  it("it turns critical with its program, and DNS follows", async () => {
+  it("it turns critical with its program, and DNS follows", needsDig, async () => {
     healthy = false;
     const check = await untilCheck(agent, "web", ({ Status }) => Status === "critical");
     assert.match(check.Output, /500 Internal Server Error Output: broken$/);
@@ -84,13 +84,13 @@ describe("checks of a service defined in a file", () => {
     assert.deepEqual(await agent.json("/v1/health/service/web?passing"), []);
   });
 
-  it("it recovers with its program", async () => {
+  it("it recovers with its program", needsDig, async () => {
     healthy = true;
     await untilCheck(agent, "web", ({ Status }) => Status === "passing");
     assert.equal(await agent.dig("v1.web.service.consul", "+short"), "127.0.0.1\n");
   });
 
-  it("a script's exit code 1 is a warning, with its output", async () => {
+  it("a script's exit code 1 is a warning, with its output", needsDig, async () => {
     const check = await untilCheck(agent, "disk", ({ Status }) => Status === "warning");
     assert.equal(check.Output, "disk is filling\n");
     assert.equal(await agent.dig("disk.service.consul", "+short"), "127.0.0.1\n");
@@ -117,7 +117,7 @@ describe("checks of a service defined in a file", () => {
     assert.equal(expired["heartbeat"]?.Output, "TTL expired (last output before timeout follows): alive");
   });
 
-  it("maintenance takes a service out of DNS and puts it back", async () => {
+  it("maintenance takes a service out of DNS and puts it back", needsDig, async () => {
     assert.equal((await agent.request("PUT", "/v1/agent/service/maintenance/port?enable=true&reason=upgrade")).status, 200);
     await untilCheck(agent, "port", ({ CheckID, Status }) => CheckID === "_service_maintenance:port" && Status === "critical");
     assert.match(await agent.dig("port.service.consul"), /status: NXDOMAIN/);

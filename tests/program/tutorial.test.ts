@@ -1,7 +1,7 @@
 /** The getting-started tutorial, typed by a program: one agent in development mode, its command line, HTTP and DNS. */
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { run, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { needsDig, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -57,7 +57,7 @@ describe("consul agent -dev", () => {
     assert.equal((await agent.consul(["catalog", "datacenters"])).stdout, "dc1\n");
   });
 
-  it("dig finds the node, with and without the datacenter", async () => {
+  it("dig finds the node, with and without the datacenter", needsDig, async () => {
     assert.equal(await agent.dig("armon.node.consul", "+short"), "127.0.0.1\n");
     assert.equal(await agent.dig("armon.node.dc1.consul", "+short", "+tcp"), "127.0.0.1\n");
     assert.match(
@@ -97,7 +97,7 @@ describe("consul agent -dev", () => {
     assert.equal((await agent.consul(["kv", "get", "redis/config/users/admin"])).stdout, "abcd1234\n");
   });
 
-  it("a service registered from a file is found by HTTP and DNS, and goes again", async () => {
+  it("a service registered from a file is found by HTTP and DNS, and goes again", needsDig, async () => {
     const file = join(temporaryFolder(), "web.json");
     writeFileSync(file, JSON.stringify({ service: { name: "web", tags: ["rails"], port: 80 } }));
     assert.equal((await agent.consul(["services", "register", file])).stdout, "Registered service: web\n");

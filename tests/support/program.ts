@@ -4,14 +4,26 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 
 export const root = process.env["TEST_ROOT"] as string;
 export const consulPath = join(root, "scripts/consul");
+
+/** For tests that ask with `dig`: skipped with a reason where it is missing, failed there with CI=true. */
+export const needsDig: { readonly skip: string | false } = { skip: missingProgram("dig", "bind9-dnsutils") };
+
+function missingProgram(name: string, debianPackage: string): string | false {
+  const there = (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, name)));
+  if (there) return false;
+  const reason = `${name} is missing (Debian: ${debianPackage})`;
+  if (process.env["CI"] === "true") throw new Error(reason);
+  console.log(`SKIPPED: ${reason}`);
+  return reason;
+}
 
 export interface Ports {
   readonly http: number;
@@ -48,6 +60,8 @@ export function run(
     child.stderr.on("data", (chunk) => (stderr += chunk));
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+    // It may have ended without reading.
+    child.stdin.on("error", () => {});
     child.stdin.end(options.stdin ?? "");
   });
 }
