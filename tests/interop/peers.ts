@@ -3,28 +3,16 @@
  * with a reason; on CI their absence is a failure.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { createServer } from "node:net";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { promisify } from "node:util";
+
+export { findPeer } from "../support/peer.ts";
 
 export interface Peer {
   /** Everything printed so far. */
   output(): string;
   /** SIGKILL, as a crash; or another signal. Resolves when it is gone. */
   stop(signal?: "SIGKILL" | "SIGTERM" | "SIGINT"): Promise<void>;
-}
-
-/** The program's path, or why there is none. */
-export function findPeer(name: "serf" | "consul"): { readonly path: string } | { readonly missing: string } {
-  const folder = process.env.PEERS ?? join(homedir(), ".peers");
-  const candidates = [join(folder, "bin", name), join(folder, name)];
-  const path = candidates.find((candidate) => existsSync(candidate));
-  if (path !== undefined) return { path };
-  const missing = `no ${name} in ${folder}: set PEERS, or run scripts/peers`;
-  if (process.env.CI === "true") throw new Error(missing);
-  return { missing };
 }
 
 export function startPeer(path: string, args: readonly string[]): Peer {

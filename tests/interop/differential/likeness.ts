@@ -3,7 +3,7 @@
  *
  * Each such value of one agent stands for one of the other, for the whole run: UUIDs, hashes and ports one to one, indexes
  * one to one and in the same order. So "the index grew", "it is the index of that write" and "it stayed" are compared,
- * though no number is.
+ * though no number is. What both wrote while they started, in an order of their own, is one and the same: old.
  */
 export interface Ports {
   readonly [name: string]: number;
@@ -30,13 +30,27 @@ function tokenise(text: string, ports: Ports): { text: string; tokens: Token[] }
     found.push({ kind, value });
     return `<${kind}>`;
   });
-  for (const [name, port] of Object.entries(ports)) rest = rest.replaceAll(String(port), `<${name}>`);
-  return { text: rest.replace(time, "<time>"), tokens: found };
+  rest = maskPorts(rest, ports).replace(time, "<time>");
+  return { text: rest, tokens: found };
+}
+
+export function maskPorts(text: string, ports: Ports): string {
+  return Object.entries(ports).reduce(
+    (masked, [name, port]) => masked.replace(new RegExp(`(?<!\d)${port}(?!\d)`, "g"), `<${name}>`),
+    text,
+  );
+}
+
+/** One of the two agents. */
+export interface Party {
+  readonly ports: Ports;
+  /** The highest index after its start. */
+  readonly startIndex: number;
 }
 
 export class Likeness {
-  readonly #theirPorts: Ports;
-  readonly #ourPorts: Ports;
+  readonly #theirParty: Party;
+  readonly #ourParty: Party;
   readonly #ours = new Map<string, string>();
   readonly #theirs = new Map<string, string>();
   /** Pairs of indexes in their order. */
@@ -47,15 +61,15 @@ export class Likeness {
 
   readonly #learnt: (() => void)[] = [];
 
-  constructor(theirPorts: Ports, ourPorts: Ports) {
-    this.#theirPorts = theirPorts;
-    this.#ourPorts = ourPorts;
+  constructor(theirs: Party, ours: Party) {
+    this.#theirParty = theirs;
+    this.#ourParty = ours;
   }
 
   /** The first difference, for people; nothing when there is none. Only answers that are alike are learnt from. */
   difference(theirs: string, ours: string): string | undefined {
-    const left = tokenise(theirs, this.#theirPorts);
-    const right = tokenise(ours, this.#ourPorts);
+    const left = tokenise(theirs, this.#theirParty.ports);
+    const right = tokenise(ours, this.#ourParty.ports);
     if (left.text !== right.text) return compareLines(left.text, right.text);
     for (const [at, token] of left.tokens.entries()) {
       const flaw = this.#pair(token, (right.tokens[at] as Token).value);
@@ -85,6 +99,10 @@ export class Likeness {
   }
 
   #pairIndex(theirs: bigint, ours: bigint): string | undefined {
+    const old = [isOld(theirs, this.#theirParty), isOld(ours, this.#ourParty)];
+    if (old[0] && old[1]) return undefined;
+    if (old[0] !== old[1])
+      return `index ${theirs} of theirs is ${old[0] ? "" : "not "}from the start, ours ${ours} is ${old[1] ? "" : "not "}`;
     const after = this.#indexes.findIndex((pair) => pair.theirs >= theirs);
     const next = this.#indexes[after];
     const before = this.#indexes.at(after < 0 ? -1 : after - 1);
@@ -98,6 +116,10 @@ export class Likeness {
     this.#learnt.push(() => this.#indexes.splice(this.#indexes.indexOf(pair), 1));
     return undefined;
   }
+}
+
+function isOld(index: bigint, { startIndex }: Party): boolean {
+  return index > 1n && index <= BigInt(startIndex);
 }
 
 function compareLines(theirs: string, ours: string): string {

@@ -8,6 +8,8 @@ import { type Answer, exchange, readAnswer, request } from "./wire.ts";
 
 /** How long an answer may take to become as wanted, in ms. */
 const untilMax = 10_000;
+/** How long an agent may take to tell the catalog, in ms. */
+const settleMax = 2000;
 /** A step that takes longer, in ms, is told of. */
 const slowMin = 3000;
 /** How long a connection that should have been closed is listened to, in ms. */
@@ -27,9 +29,23 @@ export class Side {
     this.#folder = folder;
   }
 
+  /** Waits until the catalog holds the agent's own node, as leader and agent write it; resolves with the index after that. */
+  async started(): Promise<number> {
+    const read = (target: string) => request(this.agent.ports.http, { method: "GET", target, headers: [], body: undefined });
+    const whole = (body: string) => ["lan_ipv4", '"consul"', '"serf_protocol_max"'].every((part) => body.includes(part));
+    for (const began = performance.now(); performance.now() - began < untilMax; ) {
+      const [node, checks] = await Promise.all([read("/v1/internal/ui/nodes"), read("/v1/health/state/passing")]);
+      const indexes = [node, checks].map(({ headers }) => Number(/X-Consul-Index: (\d+)/.exec(headers.join("\n"))?.[1]));
+      if (whole(node.body) && checks.body.includes("serfHealth")) return Math.max(...indexes);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`${this.#consul} does not come to rest`);
+  }
+
   async answer(step: Step): Promise<string> {
     const began = performance.now();
     const text = await this.#act(step, step.act);
+    if (changesAgent(step.act)) await this.#settle();
     const took = performance.now() - began;
     if (took > slowMin) console.log(`${step.at}: ${this.#consul} took ${Math.round(took)} ms`);
     for (const { name, pattern } of step.save) {
@@ -89,6 +105,29 @@ export class Side {
     }
   }
 
+  /**
+   * Until the catalog holds what the agent was told to register. Agents pass it on behind the answer, in any order; the
+   * indexes of what comes next would be a matter of luck.
+   */
+  async #settle(): Promise<void> {
+    const { Config } = (await this.agent.json("/v1/agent/self")) as { Config: { NodeName: string } };
+    const name = Config.NodeName;
+    let [told, known] = ["", ""];
+    for (const began = performance.now(); performance.now() - began < settleMax; ) {
+      const [services, checks, listed, health] = await Promise.all(
+        ["/v1/agent/services", "/v1/agent/checks", `/v1/catalog/node-services/${name}`, `/v1/health/node/${name}`].map((path) =>
+          this.agent.json(path),
+        ),
+      );
+      const held = [...((listed as { Services: Fields[] | null }).Services ?? []), ...(health as Fields[])];
+      const wanted = [...Object.values(services as object), ...Object.values(checks as object)];
+      [told, known] = [inOrder(wanted.filter(isOurs)), inOrder(held.filter(isOurs))];
+      if (told === known) return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log(`${this.#consul}: the agent has\n${told}\nthe catalog\n${known}`);
+  }
+
   /** By blocking on the answer's index, or once a round where there is none. */
   async #until(act: Extract<Act, { kind: "http" }>, wanted: RegExp): Promise<Answer> {
     let last: Answer | undefined;
@@ -103,6 +142,33 @@ export class Side {
     }
     throw new Error(`${this.#consul} never answered ${wanted}, at last:\n${last?.body}`);
   }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Agent and catalog differ in how they say nothing. */
+function isNothing(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === "object" && Object.keys(value).length === 0);
+}
+
+/** Not what the leader keeps for every server. */
+function isOurs(row: Fields): boolean {
+  return row["ID"] !== "consul" && row["CheckID"] !== "serfHealth";
+}
+
+/** What both the agent and the catalog show of services and checks. */
+function inOrder(rows: readonly Fields[]): string {
+  const shared = ["ID", "Service", "Tags", "Meta", "Port", "Address", "CheckID", "Name", "Status", "Notes", "ServiceID"];
+  return rows
+    .map((row) => JSON.stringify(shared.map((field) => (isNothing(row[field]) ? null : row[field]))))
+    .sort()
+    .join("\n");
+}
+
+/** Registers, deregisters or updates what the agent holds. */
+function changesAgent(act: Act): boolean {
+  if (act.kind === "http") return act.method === "PUT" && /^\/v1\/agent\/(service|check|maintenance|reload)/.test(act.target);
+  return act.kind === "command" && ["services", "maint", "reload"].includes(act.words[0] ?? "");
 }
 
 function writeCommand({ compare, ignoring }: Step, code: number | null, stdout: string, stderr: string): string {
@@ -153,8 +219,9 @@ function sorted(value: unknown): unknown {
   if (Array.isArray(value)) {
     // What differs between the agents must not decide.
     const words = (item: unknown) => JSON.stringify(item).replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|Index":\d+/g, "");
-    const items = value.map(sorted).map((item) => [words(item), item] as const);
-    return items.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, item]) => item);
+    const age = (item: unknown) => Number(/"CreateIndex":(\d+)/.exec(JSON.stringify(item))?.[1] ?? 0);
+    const items = value.map(sorted).map((item) => ({ item, words: words(item), age: age(item) }));
+    return items.sort((a, b) => (a.words < b.words ? -1 : a.words > b.words ? 1 : a.age - b.age)).map(({ item }) => item);
   }
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, sorted(item)]));
