@@ -95,7 +95,7 @@ export function toBase64(bytes: Bytes): string {
 
 /**
  * Decodes standard base64 with padding; line breaks are skipped, as Go does.
- * On bad input gives the offset of the first bad byte, which is what Go's error text names.
+ * On bad input gives the offset that Go's error text names: of the first bad byte, or of the group that is cut short.
  */
 export function fromBase64(encoded: string): { readonly bytes: Bytes } | { readonly badAt: number } {
   const bytes = new Uint8Array(Math.ceil((encoded.length * 3) / 4));
@@ -118,14 +118,32 @@ export function fromBase64(encoded: string): { readonly bytes: Bytes } | { reado
       digits = 0;
     }
   }
-  const padding = encoded.slice(at).replace(/[\r\n]/g, "");
-  if (digits === 0) return padding === "" ? { bytes: bytes.slice(0, used) } : { badAt: at };
-  if (digits === 1) return { badAt: at };
-  if (padding !== (digits === 2 ? "==" : "=")) return { badAt: at };
+  const badPadding = paddingFault(encoded, at, digits);
+  if (badPadding !== undefined) return { badAt: badPadding };
+  if (digits === 0) return { bytes: bytes.slice(0, used) };
   if (digits === 2) bytes[used++] = group >> 4;
   else {
     bytes[used++] = group >> 10;
     bytes[used++] = (group >> 2) & 255;
   }
   return { bytes: bytes.slice(0, used) };
+}
+
+/** What is wrong from `at`, where the digits end; `digits` of the last group were read. Undefined: nothing. */
+function paddingFault(encoded: string, at: number, digits: number): number | undefined {
+  if (at === encoded.length) return digits === 0 ? undefined : at - digits;
+  if (digits < 2) return at;
+  let next = afterLineBreaks(encoded, at + 1);
+  if (digits === 2) {
+    if (next === encoded.length) return next;
+    if (encoded[next] !== "=") return next - 1;
+    next = afterLineBreaks(encoded, next + 1);
+  }
+  return next === encoded.length ? undefined : next;
+}
+
+function afterLineBreaks(text: string, from: number): number {
+  let at = from;
+  while (text[at] === "\n" || text[at] === "\r") at++;
+  return at;
 }

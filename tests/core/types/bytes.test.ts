@@ -13,10 +13,19 @@ describe("bytes", () => {
     );
   });
 
-  it("broken base64 names the offset of the first bad byte", () => {
-    assert.deepEqual(fromBase64("zz!"), { badAt: 2 });
-    assert.deepEqual(fromBase64("!"), { badAt: 0 });
-    assert.deepEqual(fromBase64("QQ"), { badAt: 2 });
+  it("broken base64 names the offset that Go names: of the first bad byte, or of the group that is cut short", () => {
+    const broken: readonly (readonly [string, number])[] = [
+      ["zz!", 2],
+      ["!", 0],
+      ["QQ", 0],
+      ["aGkxaG", 4],
+      ["a=", 1],
+      ["aG=", 3],
+      ["aG=k", 2],
+      ["aGk==", 4],
+      ["aGkx=", 4],
+    ];
+    for (const [encoded, badAt] of broken) assert.deepEqual(fromBase64(encoded), { badAt }, encoded);
   });
 
   it("any text given to the base64 decoder is answered, never thrown at", () => {
