@@ -51,6 +51,16 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
     return 1;
   };
 
+  // From the first moment on: a signal that comes while the agent starts is obeyed when it has.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) host.onSignal(signal, () => end({ kind: "signal", signal }));
+  let running: Agent | undefined;
+  host.onSignal("SIGHUP", () => {
+    if (running === undefined) return; // what it reads at its start is new
+    log.log("info", "Caught", { signal: "hangup" });
+    log.log("info", "Reloading configuration...");
+    running.reload().catch((error: unknown) => log.log("error", "Failed to reload configuration", { error: messageOf(error) }));
+  });
+
   let agent: Agent;
   try {
     openLogFile(config, runtime);
@@ -70,14 +80,8 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   } catch (error) {
     return fail(error);
   }
+  running = agent;
   host.stdout("==> Consul agent running!\n");
-
-  for (const signal of ["SIGINT", "SIGTERM"] as const) host.onSignal(signal, () => end({ kind: "signal", signal }));
-  host.onSignal("SIGHUP", () => {
-    log.log("info", "Caught", { signal: "hangup" });
-    log.log("info", "Reloading configuration...");
-    agent.reload().catch((error: unknown) => log.log("error", "Failed to reload configuration", { error: messageOf(error) }));
-  });
 
   const code = await finish(agent, await ended, options);
   if (config.pidFile !== "") await host.removeFile(config.pidFile).catch(() => undefined);

@@ -36,7 +36,7 @@ function tokenise(text: string, ports: Ports): { text: string; tokens: Token[] }
 
 export function maskPorts(text: string, ports: Ports): string {
   return Object.entries(ports).reduce(
-    (masked, [name, port]) => masked.replace(new RegExp(`(?<!\d)${port}(?!\d)`, "g"), `<${name}>`),
+    (masked, [name, port]) => masked.replace(new RegExp(`(?<!\\d)${port}(?!\\d)`, "g"), `<${name}>`),
     text,
   );
 }
