@@ -65,8 +65,9 @@ export async function createFallback(
       }
       requestsIn.set(socket, (requestsIn.get(socket) ?? 0) + 1);
       outgoing.once("close", () => requestsIn.set(socket, (requestsIn.get(socket) ?? 1) - 1));
-      // Go says nothing about a connection it keeps.
-      if (outgoing.shouldKeepAlive) outgoing.removeHeader("Connection");
+      // Go says nothing about a connection it keeps. Bun never says that it does not.
+      if (outgoing.shouldKeepAlive && !/\bclose\b/i.test(incoming.headers.connection ?? "")) outgoing.removeHeader("Connection");
+      else outgoing.setHeader("Connection", "close");
       if (!declined.delete(socket) && answeredDirectly(options, incoming, outgoing, addressOf(socket), logger)) return;
       void listener(incoming, outgoing);
     },
