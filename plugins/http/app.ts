@@ -106,8 +106,7 @@ export class HttpApp {
 
   #root(method: string): HttpReply {
     const { ui, uiContentPath } = this.#context.agent.config;
-    // Only where a plugin serves pages there.
-    return ui && this.#prefixes.has(uiContentPath) ? redirect(method, uiContentPath) : textReply(200, "Consul Agent");
+    return ui ? redirect(method, uiContentPath) : textReply(200, "Consul Agent");
   }
 
   /** Runs a route as Consul runs an endpoint. The reply is complete but for {@link finish}. Never rejects. */
