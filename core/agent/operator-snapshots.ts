@@ -63,7 +63,8 @@ export class OperatorSnapshots implements SnapshotApi {
     };
     try {
       // The answer is of no interest; when it is there, so is everything that was acknowledged before the question.
-      const { meta } = await store.read<"kvGet">({ kind: "kvGet", key: "" }, { consistency: stale ? "stale" : "default" });
+      // Not by the lease: a leader that has just lost its group must not hand out what it believes to be the newest state.
+      const { meta } = await store.read<"kvGet">({ kind: "kvGet", key: "" }, { consistency: stale ? "stale" : "consistent" });
       // Taken in one turn, so of one state; and equal states give equal bytes.
       const index = catalog.lastIndex;
       taken.push(catalog.snapshot("operator"));
