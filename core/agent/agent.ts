@@ -544,5 +544,3 @@ function parseAddress(text: string): Address | undefined {
   if (colon < 1 || !Number.isInteger(port)) return undefined;
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port };
 }
-
-export type { Address };

@@ -4,7 +4,7 @@
  */
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
-import type { CheckFields, CheckRecord, Coordinate, ServiceFields, StringMap } from "../catalog/records.ts";
+import type { CheckFields, Coordinate, ServiceFields, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
 import type { Bytes } from "../types/bytes.ts";
@@ -205,5 +205,3 @@ export interface ClusterApi {
   join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number>;
   forceLeave(node: string, prune: boolean): Promise<void>;
 }
-
-export type { CheckRecord };
