@@ -5,11 +5,12 @@
  *          ──"consul:new-leader"──► who owes the catalog something compares anew
  *
  * Who leads and which datacenters there are only servers know. They are asked now and then, and what they said last is
- * what {@link ClusterApi} answers at once.
+ * what this answers at once.
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, Member } from "../plugin/agent-api.ts";
+import type { Member } from "../plugin/agent-api.ts";
+import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
 import type { MemberEventKind } from "../serf/members.ts";
 import { createPool, type Pool } from "../serf/pool.ts";
@@ -19,6 +20,7 @@ import type { Millis } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import type { ClientServers } from "./client-servers.ts";
 import { lonelyMember } from "./identity.ts";
+import type { RoleCluster } from "./role.ts";
 import { refuseInLan, serversAmong } from "./servers.ts";
 
 export interface ClientClusterOptions {
@@ -30,6 +32,8 @@ export interface ClientClusterOptions {
   readonly logger: Logger;
   readonly servers: ClientServers;
   readonly onMember: (member: Member, change: MemberEventKind) => void;
+  /** "ip:port" of the leader as servers say it; undefined for none. Called for a change. */
+  readonly onLeader: (leader: string | undefined) => void;
   /** Another server leads, or the first one was found: what was written before may be lost. */
   readonly onNewLeader: () => void;
 }
@@ -40,11 +44,11 @@ const newLeaderEvent = "consul:new-leader";
 const refreshInterval: Millis = 10_000;
 const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
-export class ClientCluster implements ClusterApi {
+export class ClientCluster implements RoleCluster {
   readonly #options: ClientClusterOptions;
   #lan: Pool | undefined;
   #port: number;
-  #hadServers = false;
+  #serverCount = 0;
   #leader = "";
   #peers: readonly string[] = [];
   #datacenters: readonly string[];
@@ -94,6 +98,20 @@ export class ClientCluster implements ClusterApi {
     return false;
   }
 
+  /** Servers of this datacenter that gossip has alive. */
+  get serverCount(): number {
+    return this.#serverCount;
+  }
+
+  address(surface: string): SurfaceAddress | undefined {
+    return surface === "serf_lan" ? { host: this.#options.config.serfLanBind, port: this.#port } : undefined;
+  }
+
+  /** The group `serf_lan` of `consul info`. */
+  stats(): Readonly<Record<string, StringMap>> {
+    return this.#lan === undefined ? {} : { serf_lan: this.#lan.stats() };
+  }
+
   async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
     if (pool === "wan") throw new AgentError("rejected", { message: "Must be a server to join WAN cluster" });
     assert(this.#lan !== undefined, "an agent joins after it started");
@@ -120,8 +138,8 @@ export class ClientCluster implements ClusterApi {
     const { config, servers, onMember, onNewLeader } = this.#options;
     const alive = serversAmong(this.members("lan"), config.datacenter).filter((server) => server.alive);
     servers.set(alive);
-    const first = alive.length > 0 && !this.#hadServers;
-    this.#hadServers = alive.length > 0;
+    const first = alive.length > 0 && this.#serverCount === 0;
+    this.#serverCount = alive.length;
     if (first) {
       onNewLeader();
       this.#refreshNow();
@@ -147,20 +165,26 @@ export class ClientCluster implements ClusterApi {
 
   async #refresh(): Promise<void> {
     const { store } = this.#options.servers;
-    if (this.#hadServers) {
+    if (this.#serverCount > 0) {
       try {
-        this.#leader = await store.leader();
+        this.#setLeader(await store.leader());
         this.#peers = await store.peers();
         this.#datacenters = await store.datacenters();
       } catch (error) {
-        this.#leader = "";
+        this.#setLeader("");
         if (!this.#stopped) this.#options.logger.log("debug", "no server says who leads", { error: messageOf(error) });
       }
     } else {
-      this.#leader = "";
+      this.#setLeader("");
       this.#peers = [];
     }
     this.#schedule();
+  }
+
+  #setLeader(leader: string): void {
+    if (leader === this.#leader) return;
+    this.#leader = leader;
+    this.#options.onLeader(leader || undefined);
   }
 
   #tags(): StringMap {
@@ -199,7 +223,9 @@ export class ClientCluster implements ClusterApi {
       advertise: config.advertiseAddr,
       tags: this.#tags(),
       gossip: config.gossipLan,
-      ...(files === undefined ? {} : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: false } }),
+      ...(files === undefined
+        ? {}
+        : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: config.rejoinAfterLeave } }),
       serf: { refuse: (members) => refuseInLan(members, who) },
       onEvent: (event) => {
         if ("member" in event) this.#onMember(event.kind, event.member);

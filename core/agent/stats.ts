@@ -7,18 +7,14 @@ import type { LocalState } from "./local-state.ts";
 import type { Raft } from "./raft.ts";
 
 export interface StatsOptions {
-  readonly config: AgentConfig;
   readonly localState: LocalState;
-  readonly raft: Raft;
-  readonly cluster: Cluster;
-  readonly leading: boolean;
+  /** Of the agent's role; see {@link serverStats}. */
+  readonly role: Readonly<Record<string, StringMap>>;
   /** Of the runtime: name, version, operating system. */
   readonly runtime: StringMap;
 }
 
-export function agentStats(options: StatsOptions): Readonly<Record<string, StringMap>> {
-  const { config, localState, raft, cluster, leading } = options;
-  const { lan, wan } = cluster.pools();
+export function agentStats({ localState, role, runtime }: StatsOptions): Readonly<Record<string, StringMap>> {
   const checks = [...localState.checks.values()];
   return {
     agent: {
@@ -28,16 +24,31 @@ export function agentStats(options: StatsOptions): Readonly<Record<string, Strin
       services: String(localState.services.size),
     },
     build: { prerelease: "", revision: "", version: consulVersion },
+    ...role,
+    runtime,
+  };
+}
+
+export interface ServerStatsOptions {
+  readonly config: AgentConfig;
+  readonly raft: Raft;
+  readonly cluster: Cluster;
+  readonly leading: boolean;
+}
+
+/** What a server adds. */
+export function serverStats({ config, raft, cluster, leading }: ServerStatsOptions): Readonly<Record<string, StringMap>> {
+  const { lan, wan } = cluster.pools();
+  return {
     consul: {
       acl: "disabled",
       bootstrap: String(config.bootstrap),
       known_datacenters: String(cluster.datacenters().length),
       leader: String(leading),
       leader_addr: cluster.leader(),
-      server: String(config.server),
+      server: "true",
     },
     raft: raft.stats(),
-    runtime: options.runtime,
     ...(lan === undefined ? {} : { serf_lan: lan.stats() }),
     ...(wan === undefined ? {} : { serf_wan: wan.stats() }),
   };

@@ -93,7 +93,7 @@ export async function loadConfig(sources: ConfigSources, host: ConfigHost): Prom
     warnings,
   });
   await validateConfig(config, { settings: merged, host, warnings, validateOnly: sources.validateOnly ?? false });
-  refuseUnbuilt(merged, config, { validateOnly: sources.validateOnly ?? false });
+  refuseUnbuilt(merged, config);
   // To expect one server is to be it.
   return config.bootstrapExpect === 1 ? { ...config, bootstrap: true, bootstrapExpect: 0, warnings } : { ...config, warnings };
 }

@@ -10,7 +10,7 @@ import { errorList, goQuote } from "./go-text.ts";
 import { configKeys, type KeyRow } from "./keys.ts";
 
 /** Throws `AgentError("config-invalid")` that names every such key. */
-export function refuseUnbuilt(settings: Settings, config: AgentConfig, options: { readonly validateOnly: boolean }): void {
+export function refuseUnbuilt(settings: Settings, config: AgentConfig): void {
   const problems: string[] = [];
   for (const row of configKeys) {
     const value = settings.get(row.key);
@@ -24,11 +24,6 @@ export function refuseUnbuilt(settings: Settings, config: AgentConfig, options: 
     problems.push("primary_datacenter: another than the agent's own is not supported yet");
   }
   if (problems.length > 0) throw new AgentError("config-invalid", { message: errorList(problems) });
-  if (!config.server && !options.validateOnly) {
-    throw new AgentError("config-invalid", {
-      message: "client agents are not supported yet: start with -server or with -dev",
-    });
-  }
 }
 
 /** Keys whose neutral values are more than their default. */

@@ -217,9 +217,8 @@ describe("features that are not built", () => {
     );
   });
 
-  it("include client agents, and finding others through a cloud", async () => {
+  it("include finding others through a cloud", async () => {
     assert.match(await refusal(hcl('retry_join = ["provider=aws tag_key=x"]')), /retry_join: .*cloud provider/);
-    assert.match(await refusal({ ...emptySources, fragments: ['data_dir="x"'] }), /^client agents are not supported yet/);
   });
 });
 

@@ -1,0 +1,78 @@
+/**
+ * A client: no state of its own. It is a member of the LAN pool, knows the servers of its datacenter from there, and
+ * asks one of them whatever it is asked.
+ *
+ *   plugins, anti-entropy ──StoreApi──► ClientStore ──RPC──► a server
+ *   ClientCluster: LAN gossip ──alive servers──► ClientServers
+ */
+import type { StringMap } from "../catalog/records.ts";
+import type { StoreApi } from "../plugin/agent-api.ts";
+import { AgentError } from "../types/errors.ts";
+import { ClientCluster } from "./client-cluster.ts";
+import { ClientServers } from "./client-servers.ts";
+import type { Role, RoleOptions } from "./role.ts";
+
+export class ClientRole implements Role {
+  readonly store: StoreApi;
+  readonly cluster: ClientCluster;
+  readonly snapshots = undefined;
+
+  readonly #options: RoleOptions;
+  readonly #servers: ClientServers;
+
+  constructor(options: RoleOptions) {
+    const { runtime, storage, config, currentConfig, nodeId } = options;
+    const { clock, random, streams } = runtime;
+    if (!options.sockets || streams === undefined)
+      throw new AgentError("config-invalid", {
+        message: "A client agent reaches its servers through sockets: start it with them, or as a server (server = true)",
+      });
+    const logger = options.logger.child("client");
+    this.#options = options;
+    this.#servers = new ClientServers({
+      streams,
+      clock,
+      random: random.fork("client"),
+      logger,
+      config: currentConfig,
+      clusterSize: () => this.cluster.members("lan").length,
+    });
+    this.store = this.#servers.store;
+    this.cluster = new ClientCluster({
+      runtime,
+      config,
+      nodeId,
+      files: config.dataDir === undefined ? undefined : storage.files,
+      logger,
+      servers: this.#servers,
+      onMember: (member) => options.onMember(member),
+      onLeader: options.onLeaderChanged,
+      onNewLeader: options.onCatalogDoubtful,
+    });
+  }
+
+  start(): Promise<void> {
+    return this.cluster.start();
+  }
+
+  async leave(): Promise<void> {
+    this.#options.logger.child("client").log("info", "client starting leave");
+    await this.cluster.leave();
+  }
+
+  quiesce(): void {
+    this.#servers.store.stop();
+  }
+
+  async stop(): Promise<void> {
+    await this.cluster.stop();
+    await this.#servers.stop();
+  }
+
+  stats(): Readonly<Record<string, StringMap>> {
+    return {
+      consul: { acl: "disabled", known_servers: String(this.cluster.serverCount), server: "false" },
+      ...this.cluster.stats(),
+    };
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What an agent is among others: a server that holds the catalog (server-role.ts), or a client that asks one
+ * (client-role.ts). Everything else of an agent is the same for both (agent.ts).
+ */
+import type { StringMap } from "../catalog/records.ts";
+import type { AgentConfig } from "../config/config.ts";
+import type { ClusterApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { SurfaceAddress } from "../plugin/host.ts";
+import type { Logger, Runtime, Storage } from "../ports/mod.ts";
+
+export interface Role {
+  readonly store: StoreApi;
+  readonly cluster: RoleCluster;
+  /** Undefined: this role has no state of its own to save. */
+  readonly snapshots: SnapshotApi | undefined;
+  start(): Promise<void>;
+  /** Tells the others that this agent goes. Resolves when they were told. */
+  leave(): Promise<void>;
+  /** Begins nothing more, and lets go who waits. Called before the surfaces close. */
+  quiesce(): void;
+  /** Called after the surfaces closed. */
+  stop(): Promise<void>;
+  /** Groups of `consul info`, beside those every agent has. */
+  stats(): Readonly<Record<string, StringMap>>;
+}
+
+export interface RoleCluster extends ClusterApi {
+  /** Where it listens ("server", "serf_lan", "serf_wan"); undefined: it does not. */
+  address(surface: string): SurfaceAddress | undefined;
+}
+
+export interface RoleOptions {
+  readonly runtime: Runtime;
+  readonly storage: Storage;
+  /** As the agent started. */
+  readonly config: AgentConfig;
+  /** As it is now: a reload replaces it. */
+  readonly currentConfig: () => AgentConfig;
+  readonly nodeId: string;
+  /** False: no gossip and no RPC listener. */
+  readonly sockets: boolean;
+  readonly logger: Logger;
+  /** A member of the LAN pool came, went, or changed. */
+  readonly onMember: (member: Member) => void;
+  /** "ip:port" of the leader; undefined when there is none. Called for a change. */
+  readonly onLeaderChanged: (leader: string | undefined) => void;
+  /** What this agent registered may be missing from the catalog: compare. */
+  readonly onCatalogDoubtful: () => void;
+  /** The agent cannot go on: stop it, then exit with this code. */
+  readonly onEnd: (code: number) => void;
+}

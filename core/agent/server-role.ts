@@ -1,0 +1,341 @@
+/**
+ * A server: the catalog, the Raft group that replicates it, and what the leader of that group does.
+ *
+ *   plugins, anti-entropy ──StoreApi──► ServerStore ──► Raft ──► RaftStore (disk or memory)
+ *                                          └──────────► Catalog ◄─apply─┘
+ *   Cluster: pools (LAN, WAN gossip), RPC listener
+ *
+ *   other servers ◄──RaftTransport──► Raft, ServerStore (forwarded requests), Bootstrap;  the leader: Leader, ServerCare
+ */
+import { Catalog } from "../catalog/catalog.ts";
+import type { StringMap } from "../catalog/records.ts";
+import { encode } from "../codec/cbor.ts";
+import type { Member } from "../plugin/agent-api.ts";
+import { type Address, formatAddress, type Logger, uuid } from "../ports/mod.ts";
+import { raftTiming } from "../raft/messages.ts";
+import { RaftTransport } from "../raft/transport.ts";
+import type { Bytes } from "../types/bytes.ts";
+import { AgentError, messageOf, unreachable } from "../types/errors.ts";
+import type { Millis, NodeId } from "../types/ids.ts";
+import { Bootstrap } from "./bootstrap.ts";
+import { Cluster } from "./cluster.ts";
+import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
+import { Leader } from "./leader.ts";
+import { OperatorSnapshots } from "./operator-snapshots.ts";
+import { Raft } from "./raft.ts";
+import type { Role, RoleOptions } from "./role.ts";
+import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
+import { ServerCare } from "./server-care.ts";
+import { ServerStore } from "./server-store.ts";
+import { SharedReads } from "./shared-reads.ts";
+import { serverStats } from "./stats.ts";
+
+/** For another server to take over, and for its answer to what we ask as one leaves. */
+const handOverMax: Millis = 5000;
+const handOverPause: Millis = 20;
+const belongingTimeout: Millis = 2000;
+const emptyAnswer = encode(null);
+
+export class ServerRole implements Role {
+  readonly store: ServerStore;
+  readonly cluster: Cluster;
+  readonly snapshots: OperatorSnapshots;
+
+  readonly #options: RoleOptions;
+  readonly #logger: Logger;
+  readonly #catalog = new Catalog();
+  readonly #leader: Leader;
+  readonly #raft: Raft;
+  readonly #shared: SharedReads;
+  readonly #endpoints: RpcEndpoints;
+  readonly #transport: RaftTransport | undefined;
+  readonly #bootstrap: Bootstrap;
+  readonly #care: ServerCare;
+  #hadLeader = false;
+
+  constructor(options: RoleOptions) {
+    const { runtime, storage, config, nodeId, currentConfig } = options;
+    const { clock, random, crypto } = runtime;
+    const logger = options.logger.child("server");
+    this.#options = options;
+    this.#logger = logger;
+
+    this.cluster = new Cluster({
+      handlers: () => this.#endpoints.handlers,
+      runtime,
+      config,
+      nodeId,
+      sockets: options.sockets,
+      files: config.dataDir === undefined ? undefined : storage.files,
+      logger,
+      group: {
+        leader: () => this.#raft.leader(),
+        isLeader: () => this.#raft.isLeader(),
+        servers: () => this.#raft.servers(),
+        remove: (id) => this.#removeServer(id),
+      },
+      acceptServer: (stream) =>
+        this.#transport?.accept(stream) ?? Promise.reject(new AgentError("closed", { message: "this server is alone" })),
+      onMember: (member, change) => this.#onMember(member, change === "reap"),
+    });
+    this.#transport = this.#createTransport(logger.child("raft"));
+    const members = (): readonly Member[] => this.cluster.members("lan");
+    const askServer = (to: NodeId, request: ServerRequest, timeout: Millis): Promise<unknown> =>
+      ask(this.#transport, to, request, timeout);
+    this.#bootstrap = new Bootstrap({
+      clock,
+      logger,
+      self: nodeId,
+      expect: config.bootstrapExpect,
+      datacenter: config.datacenter,
+      members,
+      hasData: () => this.#raft.hasData,
+      ask: askServer,
+      found: (servers) => this.#raft.found(servers),
+    });
+    this.#care = new ServerCare({
+      clock,
+      logger: logger.child("autopilot"),
+      self: nodeId,
+      datacenter: config.datacenter,
+      autopilot: () => currentConfig().autopilot,
+      members,
+      servers: () => this.#raft.servers(),
+      lastIndex: () => this.#raft.lastIndex,
+      progressOf: (id) => this.#raft.progressOf(id),
+      heartbeatInterval: raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10,
+      change: (change) => this.#raft.change(change),
+      belonging: async (id) => {
+        const answer = await askServer(id, { kind: "belonging" }, belongingTimeout);
+        return Array.isArray(answer) ? answer.map(String) : [];
+      },
+      forceLeave: (name) => this.cluster.forceLeave(name, false),
+    });
+    this.#leader = new Leader({
+      catalog: this.#catalog,
+      clock,
+      logger,
+      datacenter: config.datacenter,
+      self: config.nodeName,
+      members,
+      write: (command) => this.store.write(command),
+      announce: () => this.cluster.announceLeader(),
+      now: () => clock.wall(),
+    });
+    this.#raft = new Raft({
+      runtime,
+      storage,
+      config,
+      nodeId,
+      address: () => this.cluster.rpcAddress(),
+      logger: logger.child("raft"),
+      catalog: this.#catalog,
+      apply: (entries) => this.store.apply(entries),
+      transport: this.#transport,
+      alone: config.bootstrap || config.devMode || !options.sockets,
+      onLeading: (leading) => this.#onLeading(leading),
+      onLeader: (leader) => this.#onLeader(leader),
+      onConfiguration: () => this.#connectServers(),
+      onFatal: (error) => {
+        options.logger.log("error", "the log cannot be written any more; shutting down", { error: messageOf(error) });
+        options.onEnd(1);
+      },
+    });
+    this.#shared = new SharedReads({
+      catalog: this.#catalog,
+      clock,
+      random: random.fork("shared-reads"),
+      limits: { defaultWait: config.defaultQueryTime, maxWait: config.maxQueryTime },
+      meta: (index) => this.store.meta(index),
+    });
+    this.store = new ServerStore({
+      catalog: this.#catalog,
+      raft: this.#raft,
+      shared: this.#shared,
+      leader: this.#leader,
+      ask: askServer,
+      clock,
+      config: currentConfig,
+    });
+    this.#endpoints = rpcEndpoints({
+      store: this.store,
+      cluster: this.cluster,
+      config: currentConfig,
+      clock,
+      crypto,
+      logger,
+      fireEvent: (name, payload) =>
+        this.cluster.pools().lan?.userEvent(`consul:event:${name}`, payload, false) ?? Promise.resolve(),
+    });
+    this.snapshots = new OperatorSnapshots({
+      catalog: this.#catalog,
+      store: this.store,
+      raft: this.#raft,
+      clock,
+      crypto,
+      logger,
+      onRestored: options.onCatalogDoubtful,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.cluster.start();
+    await this.#raft.start();
+    this.#connectServers();
+    this.#bootstrap.start();
+  }
+
+  async leave(): Promise<void> {
+    this.#logger.log("info", "server starting leave");
+    await this.#handOver();
+    await this.cluster.leave();
+  }
+
+  quiesce(): void {
+    this.#bootstrap.stop();
+    this.#care.stop();
+    this.#leader.resign();
+    this.#endpoints.stop();
+    this.store.stop();
+    this.#shared.stop();
+  }
+
+  async stop(): Promise<void> {
+    await this.#raft.stop();
+    this.#transport?.stop();
+    await this.cluster.stop();
+  }
+
+  stats(): Readonly<Record<string, StringMap>> {
+    return serverStats({
+      config: this.#options.currentConfig(),
+      raft: this.#raft,
+      cluster: this.cluster,
+      leading: this.#leader.leading,
+    });
+  }
+
+  /** Undefined where there are no sockets: the server is alone. */
+  #createTransport(logger: Logger): RaftTransport | undefined {
+    const { runtime, config, nodeId, sockets } = this.#options;
+    const { clock, random, streams, crypto } = runtime;
+    if (!sockets || streams === undefined) return undefined;
+    return new RaftTransport({
+      clock,
+      random: random.fork("raft-transport"),
+      streams,
+      logger,
+      self: nodeId,
+      datacenter: config.datacenter,
+      life: uuid(crypto),
+      onMessage: (message) => this.#raft.receive(message),
+      onRequest: (from, body) => this.#onRequest(from, body),
+      onGone: (peer) => this.#raft.feed({ kind: "peerGone", peer }),
+      onUnreachable: (peer) => this.#raft.feed({ kind: "unreachable", peer }),
+    });
+  }
+
+  async #onRequest(from: NodeId, body: Bytes): Promise<Bytes> {
+    const request = decodeRequest(body);
+    if (request === undefined) throw new AgentError("bad-request", { message: "no request that this server knows" });
+    switch (request.kind) {
+      case "write":
+      case "readIndex":
+      case "renewSession":
+        return encode(await this.store.serve(request));
+      case "removeServer":
+        await this.#care.remove(request.id);
+        return emptyAnswer;
+      case "belonging":
+        return encode(this.#raft.servers().map((server) => server.id));
+      case "founding":
+        return encode(this.#bootstrap.onFounding(from));
+      default:
+        return unreachable(request);
+    }
+  }
+
+  /** Keeps a connection to each server that gossip or the Raft configuration knows. Gossip is right about addresses. */
+  #connectServers(): void {
+    const peers = new Map<NodeId, Address>();
+    for (const { id, address } of this.#raft.servers()) {
+      const at = parseAddress(address);
+      if (at !== undefined) peers.set(id, at);
+    }
+    for (const { id, address, status } of this.cluster.servers()) if (status === "alive" || peers.has(id)) peers.set(id, address);
+    peers.delete(this.#options.nodeId);
+    this.#transport?.connectTo(peers);
+  }
+
+  async #removeServer(id: NodeId): Promise<void> {
+    const leader = this.#raft.leader();
+    if (this.#raft.isLeader()) await this.#care.remove(id);
+    else if (leader === undefined) throw new AgentError("no-leader", { message: "No cluster leader" });
+    else await ask(this.#transport, leader, { kind: "removeServer", id }, handOverMax);
+  }
+
+  /** A leader that leaves lets another one lead first, so that nobody waits for an election. */
+  async #handOver(): Promise<void> {
+    const voters = this.#raft.servers().filter((server) => server.voter);
+    if (!this.#raft.isLeader() || voters.length < 2) return;
+    this.#raft.transferLeadership();
+    const { clock } = this.#options.runtime;
+    const deadline = clock.monotonic() + handOverMax;
+    while (clock.monotonic() < deadline) {
+      const leader = this.#raft.leader();
+      if (leader !== undefined && leader !== this.#options.nodeId) return;
+      await new Promise<void>((resolve) => void clock.after(handOverPause, resolve));
+    }
+    this.#options.logger.log("warn", "no other server took over; leaving as the leader");
+  }
+
+  #onLeading(leading: boolean): void {
+    if (!leading) {
+      this.#care.stop();
+      this.#leader.resign();
+      this.#logger.log("info", "cluster leadership lost");
+      return;
+    }
+    this.#logger.log("info", "cluster leadership acquired");
+    this.#leader
+      .establish(() => {
+        this.store.onLeader();
+        this.snapshots.onLeading();
+        this.#care.start();
+        this.#options.onLeaderChanged(formatAddress(this.cluster.rpcAddress()));
+      })
+      .catch((error: unknown) => {
+        const closed = error instanceof AgentError && (error.code === "closed" || error.code === "no-leader");
+        this.#options.logger.log(closed ? "debug" : "error", "failed to establish leadership", { error: messageOf(error) });
+      });
+  }
+
+  #onLeader(leader: NodeId | undefined): void {
+    if (leader !== undefined) this.store.onLeader();
+    // Our own leading is told once it is established.
+    if (leader !== this.#options.nodeId) this.#options.onLeaderChanged(this.cluster.leader() || undefined);
+    if (leader === undefined || this.#hadLeader) return;
+    this.#hadLeader = true;
+    this.#options.onCatalogDoubtful();
+  }
+
+  #onMember(member: Member, reaped: boolean): void {
+    this.#options.onMember(member);
+    this.#connectServers();
+    this.#bootstrap.look();
+    this.#care.look();
+    this.#leader
+      .reconcileMember(member, reaped)
+      .catch((error: unknown) =>
+        this.#options.logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }),
+      );
+  }
+}
+
+/** "ip:port" as {@link formatAddress} writes it. */
+function parseAddress(text: string): Address | undefined {
+  const colon = text.lastIndexOf(":");
+  const port = Number(text.slice(colon + 1));
+  if (colon < 1 || !Number.isInteger(port)) return undefined;
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port };
+}
