@@ -22,6 +22,11 @@ export class Fields {
     return this.#map.get(name) ?? null;
   }
 
+  /** The map itself, for passing it on. */
+  get map(): ValueMap {
+    return this.#map;
+  }
+
   names(): IterableIterator<string> {
     return this.#map.keys() as IterableIterator<string>;
   }

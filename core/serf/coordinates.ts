@@ -48,6 +48,8 @@ export class CoordinateClient {
   #adjustmentAt = 0;
   /** The last few round trips by member, oldest first: their median tames outliers. */
   readonly #latencies = new Map<string, number[]>();
+  /** What each member last said of itself. Its members are those of the latencies. */
+  readonly #peers = new Map<string, Coordinate>();
 
   constructor(random: Random) {
     this.#random = random;
@@ -62,6 +64,11 @@ export class CoordinateClient {
     return this.#resets;
   }
 
+  /** Where another member said that it is; undefined: it has not answered a ping yet. */
+  of(node: string): Coordinate | undefined {
+    return this.#peers.get(node);
+  }
+
   /** False when `peer` or `roundTrip` cannot be right; then nothing changes. */
   observe(node: string, peer: Coordinate, roundTrip: number): boolean {
     if (!isValid(peer) || !(roundTrip >= 0 && roundTrip <= roundTripMax)) return false;
@@ -69,6 +76,7 @@ export class CoordinateClient {
     this.#pullTowards(peer, seconds);
     this.#adjust(peer, seconds);
     this.#pullToOrigin();
+    this.#peers.set(node, peer);
     if (!isValid(this.#coordinate)) {
       this.#coordinate = originCoordinate;
       this.#resets++;
@@ -78,12 +86,13 @@ export class CoordinateClient {
 
   forget(node: string): void {
     this.#latencies.delete(node);
+    this.#peers.delete(node);
   }
 
   #filtered(node: string, roundTrip: number): number {
     let samples = this.#latencies.get(node);
     if (samples === undefined) {
-      if (this.#latencies.size >= filtersMax) this.#latencies.delete(this.#latencies.keys().next().value as string);
+      if (this.#latencies.size >= filtersMax) this.forget(this.#latencies.keys().next().value as string);
       samples = [];
       this.#latencies.set(node, samples);
     }

@@ -90,6 +90,8 @@ export interface Pool {
   /** This member's own keys, primary first, in base64. */
   ownKeys(): readonly string[];
   coordinate(): Coordinate;
+  /** Where another member said that it is; this one's own for its own name. Undefined: not known yet. */
+  coordinateOf(name: string): Coordinate | undefined;
   /** The group serf_lan or serf_wan of `consul info`. */
   stats(): Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -292,6 +294,10 @@ class GossipPool implements Pool {
 
   coordinate(): Coordinate {
     return this.#running().coordinates.coordinate;
+  }
+
+  coordinateOf(name: string): Coordinate | undefined {
+    return name === this.#options.name ? this.coordinate() : this.#running().coordinates.of(name);
   }
 
   stats(): Readonly<Record<string, string>> {
