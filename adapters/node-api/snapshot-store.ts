@@ -42,19 +42,26 @@ export class NodeSnapshotStore implements SnapshotStore {
   /** Checked to the end since this store was opened. */
   readonly #checked = new Map<string, SnapshotMeta>();
   #saved = 0;
+  #opened: Promise<void> | undefined;
 
   constructor(options: NodeSnapshotStoreOptions) {
     this.#options = options;
   }
 
-  /** Makes the directory and removes what was left unfinished. */
-  async open(): Promise<void> {
+  /** Makes the directory and removes what was left unfinished; at the first use, because a client agent has no use for it. */
+  #open(): Promise<void> {
+    this.#opened ??= this.#prepare();
+    return this.#opened;
+  }
+
+  async #prepare(): Promise<void> {
     const { directory } = this.#options;
     await makeDirectory(directory);
     for (const name of await fs.readdir(directory)) if (name.endsWith(temporarySuffix)) await fs.unlink(join(directory, name));
   }
 
   async latest(): Promise<SnapshotMeta | undefined> {
+    await this.#open();
     const names = await this.#names();
     for (const name of names) {
       const known = this.#checked.get(name);
@@ -82,6 +89,7 @@ export class NodeSnapshotStore implements SnapshotStore {
   }
 
   async save(head: SnapshotHead, content: AsyncIterable<Bytes>): Promise<SnapshotMeta> {
+    await this.#open();
     const { directory, clock } = this.#options;
     // Two in one millisecond differ by the count.
     const stamp = Math.max(clock.wall(), this.#saved + 1);

@@ -4,7 +4,7 @@
  *   DATA/proconsul.lock             who has it open: directory-lock.ts
  *   DATA/raft/wal/*.wal             the log, and term and vote: raft-store.ts
  *   DATA/raft/snapshots/*.snap      the newest two snapshots: snapshot-store.ts
- *   DATA/…                          small files of the agent: files.ts
+ *   DATA/raft/peers.json …          an operator's word about the group, and other small files of the agent: files.ts
  */
 import { join, resolve } from "node:path";
 import type { Clock } from "../../core/ports/clock.ts";
@@ -52,8 +52,7 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
       clock,
       onDamaged: (path, error) => logger.log("error", "passing over a damaged snapshot", { path, error: error.message }),
     });
-    await snapshots.open();
-    const files = new NodeFileStore(root, ["raft", lockName]);
+    const files = new NodeFileStore(root, ["raft/wal", "raft/snapshots", lockName]);
     return {
       raft,
       snapshots,

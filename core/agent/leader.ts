@@ -8,7 +8,7 @@
  */
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Command, CommandResult } from "../catalog/commands.ts";
-import type { CheckFields, CheckStatus, NodeRecord, ServiceFields } from "../catalog/records.ts";
+import type { CheckFields, CheckStatus, ServiceFields } from "../catalog/records.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { Clock, Logger, Timer } from "../ports/mod.ts";
 import { messageOf } from "../types/errors.ts";
@@ -184,7 +184,7 @@ export class Leader {
     )
       return;
     logger.log("info", "member joined, marking health alive", { member: member.name });
-    await this.#register(member, node?.node, service, check);
+    await this.#register(member, service, check);
   }
 
   async #markFailed(member: Member): Promise<void> {
@@ -195,7 +195,7 @@ export class Leader {
       .answer.find((entry) => entry.checkId === "serfHealth");
     if (current?.status === "critical") return;
     this.#options.logger.log("info", "member failed, marking health critical", { member: member.name });
-    await this.#register(member, known.node, undefined, serfHealth("critical"));
+    await this.#register(member, undefined, serfHealth("critical"));
   }
 
   async #forget(member: Member, reason: "left" | "reaped"): Promise<void> {
@@ -215,21 +215,17 @@ export class Leader {
     });
   }
 
-  async #register(
-    member: Member,
-    node: NodeRecord | undefined,
-    service: ServiceFields | undefined,
-    check: CheckFields,
-  ): Promise<void> {
+  async #register(member: Member, service: ServiceFields | undefined, check: CheckFields): Promise<void> {
     const result = await this.#options.write({
       kind: "register",
       node: member.name,
       id: member.tags["id"] ?? "",
       address: member.address,
       datacenter: this.#options.datacenter,
-      taggedAddresses: node?.taggedAddresses,
-      nodeMeta: node?.meta,
-      skipNodeUpdate: false,
+      taggedAddresses: undefined,
+      nodeMeta: undefined,
+      // A node that is there already, perhaps since a moment, stays as its agent describes it.
+      skipNodeUpdate: true,
       service,
       checks: [check],
       now: this.#options.now(),

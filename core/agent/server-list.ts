@@ -41,7 +41,6 @@ export class ServerList {
 
   constructor(options: ServerListOptions) {
     this.#options = options;
-    this.#arm();
   }
 
   get size(): number {
@@ -63,6 +62,7 @@ export class ServerList {
       this.#options.logger.log("info", "adding server", { server: describe(server) });
       this.#servers.splice(below(this.#options.random, this.#servers.length + 1), 0, server);
     }
+    if (this.#timer === undefined && this.#servers.length > 0) this.#arm();
   }
 
   /** It did not answer as it should: the others come first. */
