@@ -22,6 +22,15 @@ export interface SwimConfig {
   readonly suspicionMaxMult: number;
   readonly retransmitMult: number;
   readonly awarenessMax: number;
+  /** Ask helpers to say when they got no answer either (Lifeguard section IV-A). Default true. */
+  readonly nacks?: boolean;
+  /** Tell a suspected member of the suspicion with each ping (Lifeguard section IV-C). Default true. */
+  readonly buddy?: boolean;
+  /**
+   * Being woken later than this is a stall of this process: what others did meanwhile was not heard, so it is not held
+   * against them (see stall.ts). Infinity: stalls are not noticed, as in memberlist.
+   */
+  readonly stallTolerance: Millis;
   /** How long a member must have been dead before another address may take its name. 0: never. */
   readonly deadNodeReclaim: Millis;
   /** Members remembered, of any condition; more are refused. */
@@ -40,6 +49,7 @@ export const lanDefaults: Omit<SwimConfig, "name" | "address" | "port" | "versio
   suspicionMaxMult: 6,
   retransmitMult: 4,
   awarenessMax: 8,
+  stallTolerance: 250,
   deadNodeReclaim: 30_000,
   membersMax: 65_536,
 };

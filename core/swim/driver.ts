@@ -12,9 +12,9 @@ import type { ByteStream, StreamListener, Streams } from "../ports/streams.ts";
 import type { Logger } from "../ports/telemetry.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
-import { encryptionOverhead } from "./encryption.ts";
+import { encryptionOverhead, sendingKey } from "./encryption.ts";
 import type { Keyring } from "./keyring.ts";
-import { openPacket, packPacket } from "./packets.ts";
+import { openPacket, packPacket, undecipherable } from "./packets.ts";
 import type { StreamPing } from "./probe.ts";
 import { encodeStream, readStream, type StreamMessage, type StreamOptions } from "./streams.ts";
 import type { GossipMachine, StreamRequest, SwimInput } from "./swim.ts";
@@ -33,6 +33,8 @@ export interface DriverOptions {
   readonly compress?: boolean;
   /** Refuse plain text when there are keys. Default true. */
   readonly verifyIncoming?: boolean;
+  /** Send nothing in plain text when there are keys. Default true. */
+  readonly verifyOutgoing?: boolean;
   /** For a whole exchange over a stream. Default 10 s, memberlist's for a LAN. */
   readonly streamTimeout?: Millis;
   /** memberlist's UDP budget. Default 1,400. */
@@ -70,7 +72,7 @@ export class GossipDriver {
   constructor(ports: DriverPorts, options: DriverOptions) {
     this.#ports = ports;
     this.#streamOptions = {
-      sealer: { crypto: ports.crypto, keyring: options.keyring },
+      sealer: { crypto: ports.crypto, keyring: options.keyring, verifyOutgoing: options.verifyOutgoing ?? true },
       compress: options.compress ?? true,
       verifyIncoming: options.verifyIncoming ?? true,
     };
@@ -151,7 +153,7 @@ export class GossipDriver {
     const machine = this.#machine;
     if (machine === undefined || this.#closed) return;
     const { sealer, compress } = this.#streamOptions;
-    const bytesMax = this.#packetBytesMax - (sealer.keyring.primary === undefined ? 0 : encryptionOverhead);
+    const bytesMax = this.#packetBytesMax - (sendingKey(sealer) === undefined ? 0 : encryptionOverhead);
     for (const packet of machine.takePackets(bytesMax)) {
       this.#socket?.send(packet.to, packPacket(packet.parts, { checksum: packet.checksum, compress, sealer }));
     }
@@ -166,8 +168,10 @@ export class GossipDriver {
   #receive(packet: Packet): void {
     if (this.#machine === undefined || this.#closed) return;
     const { messages, problems } = openPacket(packet.payload, this.#streamOptions);
-    for (const problem of problems)
-      this.#complain(`memberlist: Dropped a packet or a part of it: ${problem} from=${formatAddress(packet.from)}`);
+    for (const problem of problems) {
+      const what = problem === undecipherable ? "Decrypt packet failed" : "Dropped a packet or a part of it";
+      this.#complain(`memberlist: ${what}: ${problem} from=${formatAddress(packet.from)}`);
+    }
     const receivedAt = Math.min(packet.receivedAt, this.now());
     for (const message of messages) this.#step({ kind: "datagram", from: packet.from, message, receivedAt });
   }

@@ -17,9 +17,16 @@ export const encryptionOverhead: number = 1 + nonceLength + tagLength;
 export interface Sealer {
   readonly crypto: Crypto;
   readonly keyring: Keyring;
+  /** False: what we send stays plain text although there are keys, while encryption is being enabled member by member. Default true. */
+  readonly verifyOutgoing?: boolean;
 }
 
-/** Requires a primary key. `extra` is authenticated with the content: nothing for packets, the frame's head for streams. */
+/** With which key to seal what we send. Undefined: not at all. */
+export function sendingKey(sealer: Sealer): Bytes | undefined {
+  return sealer.verifyOutgoing === false ? undefined : sealer.keyring.primary;
+}
+
+/** `extra` is authenticated with the content: nothing for packets, the frame's head for streams. */
 export function seal(sealer: Sealer, key: Bytes, plain: Bytes, extra: Bytes): Bytes {
   const nonce = sealer.crypto.randomBytes(nonceLength);
   return concat([Uint8Array.of(sentVersion), nonce, sealer.crypto.seal(key, nonce, plain, extra)]);

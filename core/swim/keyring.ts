@@ -1,17 +1,21 @@
 import { type Bytes, equalBytes, toBase64 } from "../types/bytes.ts";
+import { assert } from "../types/errors.ts";
 
 /** AES-128, 192 or 256. */
 const keyLengths: readonly number[] = [16, 24, 32];
 /** Rotations leave old keys behind; each costs one attempt per broken packet. */
-const keysMax = 64;
+export const keysMax = 64;
 
 /** The keys in use: the first encrypts, all decrypt. An empty ring means that gossip is not encrypted. */
 export class Keyring {
   #keys: Bytes[] = [];
 
-  /** The first key becomes the primary. Keys of a wrong length are the caller's mistake: see `isKey`. */
+  /** The first key becomes the primary. Keys of a wrong length, and more than `keysMax`, are the caller's mistake: see `isKey`. */
   constructor(keys: readonly Bytes[] = []) {
-    for (const key of keys) this.install(key);
+    for (const key of keys) {
+      const refusal = this.install(key);
+      assert(refusal === undefined, `a keyring is made of keys: ${refusal}`);
+    }
   }
 
   static isKey(key: Bytes): boolean {

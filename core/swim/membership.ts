@@ -17,6 +17,7 @@ import { unreachable } from "../types/errors.ts";
 import type { Awareness } from "./awareness.ts";
 import type { SwimConfig } from "./config.ts";
 import type { SwimDelegate } from "./delegate.ts";
+import { EvidenceLog, type Grounds } from "./evidence.ts";
 import type { GossipQueue } from "./gossip-queue.ts";
 import { ipText } from "./ip.ts";
 import { isGone, type MemberRecord, type MemberTable } from "./members.ts";
@@ -37,7 +38,10 @@ export interface MembershipParts {
   readonly delegate: SwimDelegate;
 }
 
+const heard: Grounds = { kind: "gossip" };
+
 export class Membership {
+  readonly evidence = new EvidenceLog();
   readonly #config: SwimConfig;
   readonly #table: MemberTable;
   readonly #queue: GossipQueue;
@@ -86,6 +90,12 @@ export class Membership {
     this.#nextDeadline = undefined;
   }
 
+  /** Nothing was heard for a while because this process stood still: the suspected get that time back, see stall.ts. */
+  postpone(by: Millis): void {
+    for (const suspicion of this.#suspicions.values()) suspicion.postpone(by);
+    this.#nextDeadline = undefined;
+  }
+
   /** Announces this member: at start, and when its meta changed. */
   announce(now: Millis): void {
     const { name, address, port, version } = this.#config;
@@ -131,19 +141,22 @@ export class Membership {
     else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);
   }
 
-  suspect(now: Millis, suspect: Suspect): void {
+  suspect(now: Millis, suspect: Suspect, grounds: Grounds = heard): void {
     const member = this.#table.get(suspect.node);
     if (member === undefined || suspect.incarnation < member.incarnation || suspect.incarnation > incarnationMax) return;
     const suspicion = this.#suspicions.get(member.name);
     if (suspicion !== undefined) {
       if (!suspicion.confirm(suspect.from)) return;
+      this.evidence.confirmed(now, member.name, suspect.from);
       this.#nextDeadline = undefined;
       this.#broadcast(member.name, suspect);
       return;
     }
     if (member.condition !== "alive") return;
+    this.evidence.accused(now, suspect, grounds);
     if (member.name === this.#config.name) {
       this.#refute(member, suspect.incarnation);
+      this.evidence.refuted(now, member.name);
       this.#delegate.log("warn", `memberlist: Refuting a suspect message (from: ${suspect.from})`);
       return;
     }
@@ -159,7 +172,9 @@ export class Membership {
     if (member === undefined || dead.incarnation < member.incarnation || dead.incarnation > incarnationMax) return;
     this.#clearSuspicion(member.name);
     if (isGone(member)) return;
+    this.evidence.gone(now, dead);
     if (member.name === this.#config.name && !this.#leaving) {
+      this.evidence.refuted(now, member.name);
       this.#refute(member, dead.incarnation);
       this.#delegate.log("warn", `memberlist: Refuting a dead message (from: ${dead.from})`);
       return;
@@ -203,7 +218,7 @@ export class Membership {
         return;
       case "suspect":
       case "dead":
-        this.suspect(now, { kind: "suspect", node, incarnation, from: this.#config.name });
+        this.suspect(now, { kind: "suspect", node, incarnation, from: this.#config.name }, { kind: "exchange" });
         return;
       default:
         unreachable(claim.state);
@@ -232,14 +247,14 @@ export class Membership {
     }
     this.#clearSuspicion(member.name);
     this.#broadcast(member.name, alive);
+    if (known !== undefined) this.evidence.refuted(now, member.name);
     const wasGone = isGone(member);
     const metaBefore = member.meta;
-    // Copies: a view would keep the whole packet it came in.
-    member.address = alive.address.slice();
+    member.address = owned(alive.address);
     member.port = alive.port;
     member.host = host;
-    member.meta = alive.meta?.slice();
-    member.version = alive.version.slice(0, versionLength);
+    member.meta = alive.meta === undefined ? undefined : owned(alive.meta);
+    member.version = owned(alive.version.length === versionLength ? alive.version : alive.version.subarray(0, versionLength));
     member.incarnation = alive.incarnation;
     if (member.condition !== "alive") this.#change(member, "alive", now);
     if (wasGone) this.#delegate.joined(member);
@@ -292,6 +307,11 @@ export class Membership {
   #broadcast(key: string, message: Alive | Suspect | Dead, finished?: () => void): void {
     this.#queue.add({ content: encodeMessage(message), key, ...(finished === undefined ? {} : { finished }) });
   }
+}
+
+/** A view would keep the whole packet it came in. */
+function owned(bytes: Bytes): Bytes {
+  return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
 }
 
 function sameMeta(left: Bytes | undefined, right: Bytes | undefined): boolean {

@@ -10,9 +10,12 @@ import { lzwDecode, lzwEncode } from "../codec/lzw.ts";
 import { decode, encode, Malformed } from "../codec/msgpack.ts";
 import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
 import { assert } from "../types/errors.ts";
-import { open, type Sealer, seal } from "./encryption.ts";
+import { open, type Sealer, seal, sendingKey } from "./encryption.ts";
 import type { SwimMessage } from "./messages.ts";
 import { decodeMessage, messageType } from "./wire.ts";
+
+/** memberlist's words for a packet or a frame that none of our keys opens. */
+export const undecipherable = "No installed keys could decrypt the message";
 
 /** All that one datagram unpacks to, through all its layers. memberlist's receive buffer is 64 KiB. */
 const unpackedBytesMax = 512 * 1024;
@@ -39,7 +42,7 @@ export function packPacket(parts: readonly Bytes[], options: PackOptions): Bytes
     if (smaller.length < packet.length) packet = smaller;
   }
   if (options.checksum) packet = concat([checksumOf(packet), packet]);
-  const key = options.sealer.keyring.primary;
+  const key = sendingKey(options.sealer);
   return key === undefined ? packet : seal(options.sealer, key, packet, emptyBytes);
 }
 
@@ -59,7 +62,7 @@ export interface OpenOptions {
 export function openPacket(payload: Bytes, options: OpenOptions): OpenedPacket {
   const opened = new Opening();
   const plain = decrypted(payload, options);
-  if (plain === undefined) return { messages: [], problems: ["No installed keys could decrypt the message"] };
+  if (plain === undefined) return { messages: [], problems: [undecipherable] };
   let inner = plain;
   if (plain[0] === messageType.checksum && plain.length >= checksumLength) {
     inner = plain.subarray(checksumLength);

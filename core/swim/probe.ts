@@ -11,6 +11,7 @@ import type { Millis } from "../types/ids.ts";
 import type { Awareness } from "./awareness.ts";
 import type { SwimConfig } from "./config.ts";
 import type { SwimDelegate } from "./delegate.ts";
+import type { Grounds, HelperAnswer } from "./evidence.ts";
 import { ipText } from "./ip.ts";
 import { addressOf, isGone, type MemberState, type MemberTable, protocolMax } from "./members.ts";
 import type { Ack, IndirectPing, Nack, Origin, Ping, Suspect, SwimMessage } from "./messages.ts";
@@ -35,7 +36,15 @@ export interface ProbeParts {
   readonly delegate: SwimDelegate;
   readonly send: (to: Address, messages: readonly SwimMessage[], options?: { readonly checksum: boolean }) => void;
   readonly askStream: (ping: StreamPing) => void;
-  readonly suspect: (now: Millis, suspect: Suspect) => void;
+  readonly suspect: (now: Millis, suspect: Suspect, grounds: Grounds) => void;
+}
+
+/** Somebody asked to ping the target. */
+interface Helper {
+  readonly name: string;
+  readonly to: Address;
+  readonly nackExpected: boolean;
+  nacked: boolean;
 }
 
 interface Running {
@@ -44,17 +53,20 @@ interface Running {
   readonly sentAt: Millis;
   /** When indirect probing starts; Infinity once it has. */
   timeoutAt: Millis;
-  readonly deadline: Millis;
+  deadline: Millis;
+  helpers: readonly Helper[];
   nacksExpected: number;
   nacks: number;
-  reachedByStream: boolean;
+  stream: "unasked" | "silence" | "failed" | "reached";
+  /** This process stalled meanwhile: how long an answer took says nothing about the way. */
+  stalled: boolean;
 }
 
 interface Relay {
   readonly to: Address;
   readonly sequence: number;
   readonly nack: boolean;
-  readonly expiresAt: Millis;
+  expiresAt: Millis;
 }
 
 export class Probe {
@@ -119,19 +131,32 @@ export class Probe {
     const running = this.#running;
     if (running === undefined || running.ping.sequence !== ack.sequence) return;
     // A late answer may have come through someone else: its time says nothing about the way.
-    if (running.timeoutAt !== Number.POSITIVE_INFINITY) {
+    if (running.timeoutAt !== Number.POSITIVE_INFINITY && !running.stalled) {
       const roundTrip = Math.max(0, receivedAt - running.sentAt);
       this.#parts.delegate.acked(running.target, roundTrip, ack.payload);
     }
     this.#succeed(now, running);
   }
 
-  nacked(nack: Nack): void {
-    if (this.#running?.ping.sequence === nack.sequence) this.#running.nacks++;
+  nacked(nack: Nack, from: Address): void {
+    const running = this.#running;
+    if (running?.ping.sequence !== nack.sequence) return;
+    running.nacks++;
+    const helper = running.helpers.find(({ to, nacked }) => !nacked && to.host === from.host && to.port === from.port);
+    if (helper !== undefined) helper.nacked = true;
   }
 
   streamAnswered(sequence: number, reached: boolean): void {
-    if (this.#running?.ping.sequence === sequence) this.#running.reachedByStream = reached;
+    if (this.#running?.ping.sequence === sequence) this.#running.stream = reached ? "reached" : "failed";
+  }
+
+  /** Nothing was heard for a while because this process stood still: everyone gets that time back, see stall.ts. */
+  postpone(by: Millis): void {
+    for (const relay of this.#relays.values()) relay.expiresAt += by;
+    if (this.#running === undefined) return;
+    this.#running.timeoutAt += by;
+    this.#running.deadline += by;
+    this.#running.stalled = true;
   }
 
   #probeNext(now: Millis): void {
@@ -146,11 +171,13 @@ export class Probe {
       sentAt: now,
       timeoutAt: now + config.probeTimeout,
       deadline: now + awareness.scale(config.probeInterval),
+      helpers: [],
       nacksExpected: 0,
       nacks: 0,
-      reachedByStream: false,
+      stream: "unasked",
+      stalled: false,
     };
-    if (target.condition !== "suspect") {
+    if (target.condition !== "suspect" || config.buddy === false) {
       send(addressOf(target, config.port), [ping]);
       return;
     }
@@ -168,10 +195,15 @@ export class Probe {
       (member) => member.name !== config.name && member.name !== target.name && member.condition === "alive",
     );
     const to = addressOf(target, config.port);
-    for (const helper of helpers) {
-      const nack = protocolMax(helper) >= nackProtocol;
+    running.helpers = helpers.map((helper) => ({
+      name: helper.name,
+      to: addressOf(helper, config.port),
+      nackExpected: protocolMax(helper) >= nackProtocol && config.nacks !== false,
+      nacked: false,
+    }));
+    for (const { to: helper, nackExpected: nack } of running.helpers) {
       if (nack) running.nacksExpected++;
-      send(addressOf(helper, config.port), [
+      send(helper, [
         {
           kind: "indirectPing",
           sequence: ping.sequence,
@@ -183,7 +215,9 @@ export class Probe {
         },
       ]);
     }
-    if (protocolMax(target) >= streamPingProtocol) askStream({ kind: "ping", to, ping, timeout: running.deadline - now });
+    if (protocolMax(target) < streamPingProtocol) return;
+    running.stream = "silence";
+    askStream({ kind: "ping", to, ping, timeout: running.deadline - now });
   }
 
   #succeed(now: Millis, running: Running): void {
@@ -195,7 +229,7 @@ export class Probe {
   #fail(now: Millis, running: Running): void {
     const { config, awareness, delegate, suspect } = this.#parts;
     const { target } = running;
-    if (running.reachedByStream) {
+    if (running.stream === "reached") {
       delegate.log(
         "warn",
         `memberlist: Was able to connect to ${target.name} but other probes failed, network may be misconfigured`,
@@ -203,19 +237,33 @@ export class Probe {
       this.#succeed(now, running);
       return;
     }
+    const health = awareness.score;
     this.#running = undefined;
     this.#nextAt = now;
     // Helpers who did not even say "no answer" were not heard: then the fault may be ours.
     awareness.apply(running.nacksExpected > 0 ? Math.max(0, running.nacksExpected - running.nacks) : 1);
     if (isGone(target)) return;
     delegate.log("info", `memberlist: Suspect ${target.name} has failed, no acks received`);
-    suspect(now, { kind: "suspect", node: target.name, incarnation: target.incarnation, from: config.name });
+    const grounds: Grounds = {
+      kind: "probe",
+      sentAt: running.sentAt,
+      directTimeout: config.probeTimeout,
+      timeout: now - running.sentAt,
+      helpers: running.helpers.map(answerOf),
+      stream: running.stream,
+      health,
+    };
+    suspect(now, { kind: "suspect", node: target.name, incarnation: target.incarnation, from: config.name }, grounds);
   }
 
   #nextSequence(): number {
     this.#sequence = (this.#sequence + 1) >>> 0;
     return this.#sequence;
   }
+}
+
+function answerOf({ name, nackExpected, nacked }: Helper): HelperAnswer {
+  return { via: name, answer: nacked ? "nack" : nackExpected ? "silence" : "unasked" };
 }
 
 /** Answers go where the question says, else to where it came from. */

@@ -6,9 +6,9 @@ import { Fields } from "../codec/fields.ts";
 import { encode, Malformed } from "../codec/msgpack.ts";
 import { type ByteSource, sourceOf, ValueReader } from "../codec/value-stream.ts";
 import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
-import { encryptionOverhead, open, type Sealer, seal } from "./encryption.ts";
+import { encryptionOverhead, open, type Sealer, seal, sendingKey } from "./encryption.ts";
 import type { Ack, MemberClaim, Ping, PushPull, Refusal, User } from "./messages.ts";
-import { compressed, decompressed } from "./packets.ts";
+import { compressed, decompressed, undecipherable } from "./packets.ts";
 import { decodeClaim, decodePing, encodeClaim, encodeMessage, messageType } from "./wire.ts";
 
 /** memberlist's limit for encrypted state; ours for all. */
@@ -29,7 +29,7 @@ export interface StreamOptions {
 export function encodeStream(message: StreamMessage, options: Pick<StreamOptions, "sealer" | "compress">): Bytes {
   const plain = encodePlain(message);
   const content = options.compress ? compressed(plain) : plain;
-  const key = options.sealer.keyring.primary;
+  const key = sendingKey(options.sealer);
   if (key === undefined) return content;
   const head = new Uint8Array(frameHeadLength);
   head[0] = messageType.encrypt;
@@ -63,7 +63,7 @@ async function decryptedFrame(reader: ValueReader, sealer: Sealer): Promise<Byte
   if (length > streamBytesMax) throw new Malformed(`Remote node state is larger than limit (${length})`);
   const head = concat([Uint8Array.of(messageType.encrypt), lengthBytes]);
   const plain = open(sealer, await reader.exactly(length), head);
-  if (plain === undefined) throw new Malformed("No installed keys could decrypt the message");
+  if (plain === undefined) throw new Malformed(undecipherable);
   return plain;
 }
 

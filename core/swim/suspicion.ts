@@ -14,7 +14,7 @@ export interface SuspicionConfig {
 }
 
 export class Suspicion {
-  readonly #start: Millis;
+  #start: Millis;
   readonly #min: Millis;
   readonly #max: Millis;
   /** Confirmations that bring the deadline to its minimum; 0 when there are too few others to expect any. */
@@ -40,6 +40,11 @@ export class Suspicion {
     if (this.#expected === 0) return this.#start + this.#min;
     const fraction = log2(this.confirmations + 1) / log2(this.#expected + 1);
     return this.#start + Math.max(this.#min, Math.floor(this.#max - fraction * (this.#max - this.#min)));
+  }
+
+  /** Time in which the suspected member could not have been heard does not count. */
+  postpone(by: Millis): void {
+    this.#start += by;
   }
 
   /** False when `accuser` adds nothing: heard before, or enough have confirmed. */

@@ -23,12 +23,14 @@ import type { Millis } from "../types/ids.ts";
 import { Awareness } from "./awareness.ts";
 import type { SwimConfig } from "./config.ts";
 import type { SwimDelegate } from "./delegate.ts";
+import type { EvidenceLog } from "./evidence.ts";
 import { GossipQueue } from "./gossip-queue.ts";
 import { addressOf, claimOf, type MemberState, MemberTable, protocolMax } from "./members.ts";
 import { Membership } from "./membership.ts";
 import type { Ping, PushPull, SwimMessage } from "./messages.ts";
 import { Probe, replyAddress, type StreamPing } from "./probe.ts";
 import { pushPullInterval, versionConflict } from "./push-pull.ts";
+import { type Consequence, stallOf } from "./stall.ts";
 import { encodeMessage, messageType } from "./wire.ts";
 
 export type SwimInput =
@@ -99,6 +101,8 @@ export class SwimMachine implements GossipMachine {
   #outbox: Waiting[] = [];
   #streamRequests: StreamRequest[] = [];
   #leaveSent = false;
+  /** When the timer that runs now was to fire. */
+  #dueAt: Millis = Number.POSITIVE_INFINITY;
 
   constructor(parts: { readonly config: SwimConfig; readonly random: Random; readonly delegate: SwimDelegate }) {
     const { config, random, delegate } = parts;
@@ -121,7 +125,7 @@ export class SwimMachine implements GossipMachine {
       send: (to, messages, options) =>
         this.#post(to, messages.map(encodeMessage), options?.checksum ?? this.#isNamedLike(to), true),
       askStream: (ping) => this.#ask(ping),
-      suspect: (now, suspect) => this.#membership.suspect(now, suspect),
+      suspect: (now, suspect, grounds) => this.#membership.suspect(now, suspect, grounds),
     });
   }
 
@@ -139,6 +143,11 @@ export class SwimMachine implements GossipMachine {
     return this.#awareness.score;
   }
 
+  /** Who accused whom, and on what evidence. */
+  get evidence(): EvidenceLog {
+    return this.#membership.evidence;
+  }
+
   /** Goodbye was said often enough for everyone to have heard. */
   get leaveSent(): boolean {
     return this.#leaveSent;
@@ -149,34 +158,11 @@ export class SwimMachine implements GossipMachine {
   }
 
   step(now: Millis, input: SwimInput): void {
-    switch (input.kind) {
-      case "start":
-        this.#start(now);
-        break;
-      case "wake":
-        this.#wake(now);
-        break;
-      case "datagram":
-        this.#receive(now, input.message, input.from, input.receivedAt ?? now);
-        break;
-      case "streamProbe":
-        this.#probe.streamAnswered(input.sequence, input.ok);
-        break;
-      case "remoteState":
-        for (const claim of input.state.members) this.#membership.merge(now, claim);
-        if (input.state.userState.length > 0) this.#delegate.mergeState(input.state.userState, input.state.join);
-        break;
-      case "update":
-        this.#membership.announce(now);
-        break;
-      case "leave":
-        this.#membership.leave(now, () => {
-          this.#leaveSent = true;
-        });
-        break;
-      default:
-        unreachable(input);
-    }
+    const stall = stallOf({ dueAt: this.#dueAt, now, config: this.#config });
+    if (stall !== undefined) this.#stalled(now, stall);
+    this.#handle(now, input);
+    // A timer that is overdue stays so until it fires, however many packets are read before it does.
+    if (input.kind === "wake" || stall !== undefined || this.#dueAt > now) this.#dueAt = Math.max(now, this.wakeAt);
   }
 
   takePackets(bytesMax: number): readonly OutgoingPacket[] {
@@ -221,6 +207,37 @@ export class SwimMachine implements GossipMachine {
     this.#ask({ kind: "pushPull", to, join });
   }
 
+  #handle(now: Millis, input: SwimInput): void {
+    switch (input.kind) {
+      case "start":
+        this.#start(now);
+        break;
+      case "wake":
+        this.#wake(now);
+        break;
+      case "datagram":
+        this.#receive(now, input.message, input.from, input.receivedAt ?? now);
+        break;
+      case "streamProbe":
+        this.#probe.streamAnswered(input.sequence, input.ok);
+        break;
+      case "remoteState":
+        for (const claim of input.state.members) this.#membership.merge(now, claim);
+        if (input.state.userState.length > 0) this.#delegate.mergeState(input.state.userState, input.state.join);
+        break;
+      case "update":
+        this.#membership.announce(now);
+        break;
+      case "leave":
+        this.#membership.leave(now, () => {
+          this.#leaveSent = true;
+        });
+        break;
+      default:
+        unreachable(input);
+    }
+  }
+
   #start(now: Millis): void {
     const { probeInterval, gossipInterval, pushPullInterval: interval } = this.#config;
     this.#membership.announce(now);
@@ -228,6 +245,17 @@ export class SwimMachine implements GossipMachine {
     this.#probe.start(now + below(this.#random, Math.ceil(probeInterval)));
     this.#gossipAt = now + below(this.#random, Math.ceil(gossipInterval));
     this.#pushPullAt = now + below(this.#random, Math.ceil(interval));
+  }
+
+  #stalled(now: Millis, stall: Consequence): void {
+    this.#awareness.apply(stall.awareness);
+    this.#probe.postpone(stall.postpone);
+    this.#membership.postpone(stall.postpone);
+    this.evidence.stalled(now, stall.late);
+    this.#delegate.log(
+      "warn",
+      `memberlist: This process stood still for ${Math.round(stall.late)}ms, trusting others longer for it`,
+    );
   }
 
   #wake(now: Millis): void {
@@ -256,7 +284,7 @@ export class SwimMachine implements GossipMachine {
         this.#probe.acknowledged(now, message, receivedAt);
         return;
       case "nack":
-        this.#probe.nacked(message);
+        this.#probe.nacked(message, from);
         return;
       case "alive":
         this.#membership.alive(now, message);

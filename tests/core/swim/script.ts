@@ -2,7 +2,7 @@
  * Reads tests/cases/swim/*.txt: one member, "self" at 10.0.0.1, in virtual time. A block is commands, "----", and what
  * the machine handed out: packets, stream requests, and what it told the layer above.
  *
- *   config KEY=VALUE…                          before `start`; names as in core/swim/config.ts; gossip and push-pull are off
+ *   config KEY=VALUE…                          before `start`; names as in core/swim/config.ts, VALUE a number or off; gossip and push-pull are off
  *   answering                                  from now on every ping is answered at once, and neither is printed
  *   start
  *   alive NAME [inc=1] [ip=…] [port=7946] [meta=…] [vsn=1,5,2,2,5,4]
@@ -16,6 +16,9 @@
  *   user TEXT                                  a user message arrives
  *   leave
  *   pass DURATION                              1500ms, 30s, 2m
+ *   stall DURATION                             time goes by, and the process does not run
+ *   wake                                       the timer fires, late or not
+ *   evidence                                   prints who accused whom, on what grounds, and what came of it
  *   members                                    prints the table
  *   health                                     prints the own health score
  *
@@ -23,6 +26,7 @@
  */
 import { lanDefaults, type SwimConfig } from "../../../core/swim/config.ts";
 import type { SwimDelegate } from "../../../core/swim/delegate.ts";
+import type { Grounds } from "../../../core/swim/evidence.ts";
 import { ipBytes, ipText } from "../../../core/swim/ip.ts";
 import type { MemberClaim, MemberCondition, SwimMessage } from "../../../core/swim/messages.ts";
 import { type SwimInput, SwimMachine } from "../../../core/swim/swim.ts";
@@ -64,7 +68,7 @@ export class SwimScript {
     const [name = "", detail = ""] = plain;
     switch (command) {
       case "config":
-        for (const [key, value] of options) this.#config = { ...this.#config, [key]: Number(value) };
+        for (const [key, value] of options) this.#config = { ...this.#config, [key]: value === "off" ? false : Number(value) };
         return;
       case "answering":
         this.#answering = true;
@@ -98,6 +102,15 @@ export class SwimScript {
         return;
       case "pass":
         this.#pass(durationOf(name));
+        return;
+      case "stall":
+        this.#now += durationOf(name);
+        return;
+      case "wake":
+        this.#step({ kind: "wake" });
+        return;
+      case "evidence":
+        this.#explain();
         return;
       case "members":
         this.#list();
@@ -249,6 +262,19 @@ export class SwimScript {
     for (const { name, condition, incarnation, host } of members) this.#print(`${name} ${condition} inc=${incarnation} ${host}`);
   }
 
+  #explain(): void {
+    const { evidence } = this.#running();
+    for (const { node, incarnation, at, by, grounds, confirmations, ...end } of evidence.accusations()) {
+      const confirmed = confirmations.map((one) => `, confirmed by ${one.by} at ${one.at}ms`).join("");
+      const settled = end.settledAt === undefined ? "" : ` at ${end.settledAt}ms`;
+      const judge = end.settledBy === undefined ? "" : ` by ${end.settledBy}`;
+      const returned = end.returnedAt === undefined ? "" : `, back at ${end.returnedAt}ms`;
+      this.#print(`${node} inc=${incarnation} accused by ${by} at ${at}ms, ${groundsText(grounds)}${confirmed}`);
+      this.#print(`  ${end.outcome}${judge}${settled}${returned}`);
+    }
+    for (const { at, late } of evidence.stalls) this.#print(`stalled for ${late}ms until ${at}ms`);
+  }
+
   #running(): SwimMachine {
     if (this.#machine === undefined) throw new Error("start comes first");
     return this.#machine;
@@ -270,6 +296,12 @@ export class SwimScript {
   #print(what: string): void {
     this.#printed.push(`${this.#now}ms ${what}`);
   }
+}
+
+function groundsText(grounds: Grounds): string {
+  if (grounds.kind !== "probe") return `heard by ${grounds.kind}`;
+  const helpers = grounds.helpers.map(({ via, answer }) => ` ${via}:${answer}`).join("");
+  return `probed at ${grounds.sentAt}ms for ${grounds.timeout}ms, helpers${helpers || " none"}, stream ${grounds.stream}, own health ${grounds.health}`;
 }
 
 function bytesOfIp(ip: string): Bytes {
