@@ -24,7 +24,11 @@ export type SerfInput =
       readonly name: string;
       readonly payload: Bytes | undefined;
       readonly timeout?: Millis;
-    };
+      /** Through how many others each answer comes as well. Default 0. */
+      readonly relayFactor?: number;
+    }
+  /** What the event `keys` told of is on disk, or why it is not: now whoever asked for it is answered. */
+  | { readonly kind: "keysStored"; readonly change: number; readonly problem: string | undefined };
 
 /** What the machine tells its owner, in the order in which it happened. */
 export type SerfEvent =
@@ -35,8 +39,8 @@ export type SerfEvent =
   | { readonly kind: "answer"; readonly token: number; readonly from: string; readonly payload: Bytes }
   /** No more answers to this question. */
   | { readonly kind: "answered"; readonly token: number }
-  /** Somebody had the keys changed; the ring holds the new ones already. */
-  | { readonly kind: "keys" }
+  /** Somebody had the keys changed; the ring holds the new ones already. The answer waits for the input `keysStored`. */
+  | { readonly kind: "keys"; readonly change: number }
   | {
       readonly kind: "log";
       readonly level: LogLevel;

@@ -44,16 +44,13 @@ export function encodeKeyRequest(key: Bytes): Bytes {
   return typed(serfType.keyRequest, { Key: key });
 }
 
-/** Does what is asked. `changed` says that the ring is another now. */
+/** Does what is asked. `changed` says that the ring may be another now, and is to be stored. */
 export function applyKeyRequest(
   operation: KeyOperation,
   payload: Bytes | undefined,
   keyring: Keyring,
 ): { readonly response: KeyResponse; readonly changed: boolean } {
-  const refused = (message: string) => ({
-    response: { result: false, message, keys: undefined, primaryKey: "" },
-    changed: false,
-  });
+  const refused = (message: string) => ({ response: refusedKeys(message), changed: false });
   if (keyring.primary === undefined) {
     return refused(
       operation === "list" ? "Keyring is empty (encryption not enabled)" : "No keyring to modify (encryption not enabled)",
@@ -74,6 +71,10 @@ export function applyKeyRequest(
   const refusal = change(operation, key, keyring);
   if (refusal !== undefined) return refused(refusal);
   return { response: { result: true, message: "", keys: undefined, primaryKey: "" }, changed: true };
+}
+
+export function refusedKeys(message: string): KeyResponse {
+  return { result: false, message, keys: undefined, primaryKey: "" };
 }
 
 /** Encoded so that `fits`: of a long list the first keys, with a word about the rest. */
@@ -140,8 +141,7 @@ function encodeWhole(response: KeyResponse): Bytes {
 }
 
 function decodeKeyResponse(payload: Bytes): KeyResponse {
-  const broken = (message: string): KeyResponse => ({ result: false, message, keys: undefined, primaryKey: "" });
-  if (payload[0] !== serfType.keyResponse) return broken(`Invalid key query response type: ${payload[0] ?? "none"}`);
+  if (payload[0] !== serfType.keyResponse) return refusedKeys(`Invalid key query response type: ${payload[0] ?? "none"}`);
   try {
     const fields = new Fields(decode(payload.subarray(1)));
     return {
@@ -152,6 +152,6 @@ function decodeKeyResponse(payload: Bytes): KeyResponse {
     };
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
-    return broken(`Failed to decode key query response: ${error.message}`);
+    return refusedKeys(`Failed to decode key query response: ${error.message}`);
   }
 }

@@ -58,7 +58,12 @@ export interface PoolOptions {
   /** Empty or undefined: gossip is not encrypted. */
   readonly keyring?: Keyring;
   readonly compress?: boolean;
+  /** Refuse plain text when there are keys. Default true. */
   readonly verifyIncoming?: boolean;
+  /** Send no plain text when there are keys. Default true. */
+  readonly verifyOutgoing?: boolean;
+  /** Makes changed keys (base64, primary first) durable. Whoever asked for the change is answered after it, with what it rejects with. */
+  readonly storeKeys?: ((keys: readonly string[]) => Promise<void>) | undefined;
   /** Called after each turn, in the order in which things happened. */
   readonly onEvent: (event: PoolEvent) => void;
 }
@@ -84,9 +89,9 @@ export interface Pool {
   userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void>;
   setTags(tags: Readonly<Record<string, string>>): void;
   /** Asks everyone and gives what came back when the time is up, or when all have answered. */
-  query(name: string, payload: Bytes | undefined): Promise<readonly PoolAnswer[]>;
+  query(name: string, payload: Bytes | undefined, options?: QueryOptions): Promise<readonly PoolAnswer[]>;
   /** Changes or lists the keys of all members. Rejects with `rejected`: "1/3 nodes reported failure", with the summary as cause. */
-  keys(operation: KeyOperation, key?: Bytes): Promise<KeySummary>;
+  keys(operation: KeyOperation, key?: Bytes, options?: QueryOptions): Promise<KeySummary>;
   /** This member's own keys, primary first, in base64. */
   ownKeys(): readonly string[];
   coordinate(): Coordinate;
@@ -95,6 +100,11 @@ export interface Pool {
   /** The group serf_lan or serf_wan of `consul info`. */
   stats(): Readonly<Record<string, string>>;
   stop(): Promise<void>;
+}
+
+export interface QueryOptions {
+  /** Each answer comes through so many others as well, in case the direct way is broken. Default 0. */
+  readonly relayFactor?: number;
 }
 
 export interface PoolAnswer {
@@ -151,6 +161,7 @@ class GossipPool implements Pool {
         keyring: this.#keyring,
         compress: options.compress ?? true,
         verifyIncoming: options.verifyIncoming ?? true,
+        verifyOutgoing: options.verifyOutgoing ?? true,
         streamTimeout: options.timing?.streamTimeout ?? 10_000,
       },
     );
@@ -262,20 +273,20 @@ class GossipPool implements Pool {
     this.#feed({ kind: "userEvent", name, payload, coalesce });
   }
 
-  query(name: string, payload: Bytes | undefined): Promise<readonly PoolAnswer[]> {
+  query(name: string, payload: Bytes | undefined, options: QueryOptions = {}): Promise<readonly PoolAnswer[]> {
     const machine = this.#running();
     const token = this.#nextToken++;
     return new Promise((resolve) => {
       this.#questions.set(token, { answers: [], expected: machine.members.count("alive"), resolve });
-      this.#feed({ kind: "query", token, name, payload });
+      this.#feed({ kind: "query", token, name, payload, ...options });
       if (this.#stopped) this.#settle(token);
     });
   }
 
-  async keys(operation: KeyOperation, key: Bytes = emptyBytes): Promise<KeySummary> {
+  async keys(operation: KeyOperation, key: Bytes = emptyBytes, options: QueryOptions = {}): Promise<KeySummary> {
     const nodes = this.#running().members.count("alive");
     const name = [...keyQueries].find(([, known]) => known === operation)?.[0] as string;
-    const summary = summarise(await this.query(name, encodeKeyRequest(key)), nodes);
+    const summary = summarise(await this.query(name, encodeKeyRequest(key), options), nodes);
     const { errors, responses } = summary;
     if (errors > 0) throw new AgentError("rejected", { message: `${errors}/${nodes} nodes reported failure`, cause: summary });
     if (responses !== nodes)
@@ -341,6 +352,7 @@ class GossipPool implements Pool {
   #turn(): void {
     for (const event of this.#machine?.takeEvents() ?? []) {
       if ("member" in event) this.#changes++;
+      if (event.kind === "keys") void this.#storeKeys(event.change);
       if (event.kind === "answer") this.#answered(event.token, event);
       else if (event.kind === "answered") this.#settle(event.token);
       else if (event.kind !== "log") this.#options.onEvent(event);
@@ -351,6 +363,18 @@ class GossipPool implements Pool {
     }
     for (const check of [...this.#waiters]) check();
     if (this.#machine !== undefined) this.#noticeChange(this.#machine);
+  }
+
+  /** Never rejects: what went wrong is the answer to whoever asked for the change. */
+  async #storeKeys(change: number): Promise<void> {
+    let problem: string | undefined;
+    try {
+      await this.#options.storeKeys?.(this.#keyring.encoded());
+    } catch (error) {
+      problem = `Failed to write keyring file: ${messageOf(error)}`;
+      this.#serfLogger.log("error", `serf: ${problem}`);
+    }
+    this.#feed({ kind: "keysStored", change, problem });
   }
 
   /** Has anything changed that the snapshot holds? */

@@ -15,8 +15,8 @@ import type { Keyring } from "../swim/keyring.ts";
 import { type Bytes, emptyBytes, text } from "../types/bytes.ts";
 import type { Millis } from "../types/ids.ts";
 import type { SerfConfig } from "./config.ts";
-import type { SerfEvent } from "./inputs.ts";
-import { applyKeyRequest, encodeKeyResponse, keyQueries } from "./keys.ts";
+import type { SerfEvent, SerfInput } from "./inputs.ts";
+import { applyKeyRequest, encodeKeyResponse, type KeyOperation, type KeyResponse, keyQueries, refusedKeys } from "./keys.ts";
 import type { LamportClock } from "./lamport.ts";
 import type { SerfMembers } from "./members.ts";
 import { type Query, type QueryResponse, queryFlags, type Relay, responseFlags } from "./messages.ts";
@@ -26,6 +26,10 @@ import { encodeConflict, encodeSerf } from "./wire.ts";
 /** Of an encoded query, of an encoded answer, and of a relayed one. */
 const queryBytesMax = 1024;
 const nanosPerMilli = 1_000_000;
+/** Serf's own queries begin with it. */
+const internalPrefix = "_serf_";
+/** Changes of the keys that are being stored. Who may ask for one has the keys already; a disk that hangs must not collect more. */
+const unstoredMax = 64;
 /** Protocol from which a member passes answers on. */
 const relayProtocol = 5;
 
@@ -50,6 +54,9 @@ export class Queries {
   readonly #ring = new QueryRing();
   /** The asker's token by query. */
   readonly #tokens = new Map<string, number>();
+  /** Answers about changed keys that wait until the ring is on disk: a member that said yes must still know the key after a crash. */
+  readonly #unstored = new Map<number, { readonly query: Query; readonly response: KeyResponse }>();
+  #nextChange = 1;
 
   constructor(parts: QueryParts) {
     this.#parts = parts;
@@ -67,8 +74,8 @@ export class Queries {
     }
   }
 
-  /** `token` names the question in the events that follow. */
-  ask(now: Millis, token: number, name: string, payload: Bytes | undefined, timeout: Millis = this.#timeout()): void {
+  ask(now: Millis, question: SerfInput & { readonly kind: "query" }): void {
+    const { token, name, payload, timeout = this.#timeout(), relayFactor = 0 } = question;
     const query: Query = {
       kind: "query",
       time: this.#parts.clock.time,
@@ -78,7 +85,7 @@ export class Queries {
       sourceNode: this.#parts.config.name,
       filters: undefined,
       flags: 0,
-      relayFactor: 0,
+      relayFactor,
       timeout: timeout * nanosPerMilli,
       name,
       payload,
@@ -109,17 +116,7 @@ export class Queries {
     }
     const operation = keyQueries.get(query.name);
     if (operation !== undefined) {
-      const { response, changed } = applyKeyRequest(operation, query.payload, this.#parts.keyring);
-      if (changed) this.#parts.tell({ kind: "keys" });
-      this.#log(
-        response.result ? "info" : "warn",
-        `serf: Received ${query.name} query${response.result ? "" : `: ${response.message}`}`,
-      );
-      this.#respond(
-        query,
-        encodeKeyResponse(response, (payload) => this.#response(query, payload, 0).length <= queryBytesMax),
-        0,
-      );
+      this.#changeKeys(operation, query);
       return;
     }
     this.#parts.tell({
@@ -129,6 +126,38 @@ export class Queries {
       from: query.sourceNode,
       time: query.time,
     });
+  }
+
+  /** The change that the event `keys` told of is on disk, or could not be put there. */
+  keysStored(change: number, problem: string | undefined): void {
+    const waiting = this.#unstored.get(change);
+    this.#unstored.delete(change);
+    if (waiting !== undefined) this.#respondKeys(waiting.query, problem === undefined ? waiting.response : refusedKeys(problem));
+  }
+
+  #changeKeys(operation: KeyOperation, query: Query): void {
+    const change = operation !== "list";
+    const { response, changed } =
+      change && this.#unstored.size >= unstoredMax
+        ? { response: refusedKeys("too many changes of the keyring are being stored"), changed: false }
+        : applyKeyRequest(operation, query.payload, this.#parts.keyring);
+    const { result, message } = response;
+    this.#log(
+      result ? "info" : "warn",
+      `serf: Received ${query.name.slice(internalPrefix.length)} query${result ? "" : `: ${message}`}`,
+    );
+    if (!changed) {
+      this.#respondKeys(query, response);
+      return;
+    }
+    const token = this.#nextChange++;
+    this.#unstored.set(token, { query, response });
+    this.#parts.tell({ kind: "keys", change: token });
+  }
+
+  #respondKeys(query: Query, response: KeyResponse): void {
+    const fits = (payload: Bytes): boolean => this.#response(query, payload, 0).length <= queryBytesMax;
+    this.#respond(query, encodeKeyResponse(response, fits), 0);
   }
 
   /** Who has this name, as far as we know? Whoever it is about stays silent. */

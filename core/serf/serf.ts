@@ -177,7 +177,10 @@ export class SerfMachine implements GossipMachine {
         this.#swim.step(now, { kind: "update" });
         break;
       case "query":
-        this.#queries.ask(now, input.token, input.name, input.payload, input.timeout);
+        this.#queries.ask(now, input);
+        break;
+      case "keysStored":
+        this.#queries.keysStored(input.change, input.problem);
         break;
       default:
         this.#swim.step(now, input);
