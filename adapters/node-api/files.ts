@@ -10,11 +10,10 @@ import { dirname, join, relative, sep } from "node:path";
 import type { FileStore } from "../../core/ports/storage.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
+import { unfinishedSuffix } from "../shared/directory.ts";
 import { checkedFileName } from "../shared/file-name.ts";
 import { errnoOf, goText } from "./go-errors.ts";
 
-/** Ends the names of files that were not finished. */
-export const temporarySuffix = ".tmp";
 const directoryMode = 0o755;
 const fileMode = 0o600;
 /** What a directory sync fails with where the platform has no such thing. */
@@ -49,7 +48,7 @@ export async function makeDirectory(path: string): Promise<void> {
 
 /** Writes a whole file under another name, syncs it, and puts it in place of the old one. */
 export async function replaceFile(path: string, content: Bytes): Promise<void> {
-  const temporary = `${path}.${process.pid}-${++temporaries}${temporarySuffix}`;
+  const temporary = `${path}.${process.pid}-${++temporaries}${unfinishedSuffix}`;
   try {
     const handle = await fs.open(temporary, "wx", fileMode);
     try {
@@ -76,7 +75,7 @@ export function storageFailed(what: string, cause: unknown): AgentError {
 /** Small files below a directory. */
 export class NodeFileStore implements FileStore {
   readonly #root: string;
-  /** Top-level names that are not ours to list or change. */
+  /** Files and folders that are not ours to list or change. */
   readonly #reserved: ReadonlySet<string>;
   /** The last change of each name that is under way: changes of one name follow one another. */
   readonly #pending = new Map<string, Promise<void>>();
@@ -149,9 +148,10 @@ export class NodeFileStore implements FileStore {
     }
     for (const entry of found) {
       const path = join(directory, entry.name);
-      if (this.#reserved.has(relative(this.#root, path))) continue;
+      const name = relative(this.#root, path).split(sep).join("/");
+      if (this.#reserved.has(name)) continue;
       if (entry.isDirectory()) await this.#collect(path, names);
-      else if (!entry.name.endsWith(temporarySuffix)) names.push(relative(this.#root, path).split(sep).join("/"));
+      else if (!entry.name.endsWith(unfinishedSuffix)) names.push(name);
     }
   }
 
@@ -175,9 +175,11 @@ export class NodeFileStore implements FileStore {
 
   #path(name: string): string {
     const checked = checkedFileName(name);
-    const top = checked.split("/", 1)[0] as string;
-    if (this.#reserved.has(top))
+    for (const reserved of this.#reserved) {
+      const clashes = checked === reserved || checked.startsWith(`${reserved}/`) || reserved.startsWith(`${checked}/`);
+      if (!clashes) continue;
       throw new AgentError("bad-request", { message: `Not for files: ${JSON.stringify(name)} belongs to the log` });
+    }
     return join(this.#root, checked);
   }
 }

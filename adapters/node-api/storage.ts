@@ -2,8 +2,8 @@
  * Everything durable below one data directory, on node:fs, which Node, Bun and Deno share.
  *
  *   DATA/proconsul.lock             who has it open: directory-lock.ts
- *   DATA/raft/wal/*.wal             the log, and term and vote: raft-store.ts
- *   DATA/raft/snapshots/*.snap      the newest two snapshots: snapshot-store.ts
+ *   DATA/raft/wal/*.wal             the log, and term and vote: adapters/shared/raft-store.ts
+ *   DATA/raft/snapshots/*.snap      the newest two snapshots: adapters/shared/snapshot-files.ts
  *   DATA/raft/peers.json …          an operator's word about the group, and other small files of the agent: files.ts
  */
 import { join, resolve } from "node:path";
@@ -13,10 +13,11 @@ import type { Storage } from "../../core/ports/storage.ts";
 import type { Logger } from "../../core/ports/telemetry.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import { memoryStorage } from "../shared/memory.ts";
+import { WalRaftStore } from "../shared/raft-store.ts";
+import { SnapshotFiles } from "../shared/snapshot-files.ts";
+import { NodeDirectory } from "./directory.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { makeDirectory, NodeFileStore, storageFailed } from "./files.ts";
-import { NodeRaftStore } from "./raft-store.ts";
-import { NodeSnapshotStore } from "./snapshot-store.ts";
 
 const lockName = "proconsul.lock";
 
@@ -42,13 +43,13 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
     logger.log("warn", "took over the data directory of a process that is gone", { path: root, pid: holder });
   });
   try {
-    const raft = new NodeRaftStore({
-      directory: join(root, "raft", "wal"),
+    const raft = new WalRaftStore({
+      directory: new NodeDirectory(join(root, "raft", "wal")),
       randomBytes: (length) => crypto.randomBytes(length),
       onTornTail: (path, offset) => logger.log("warn", "cut an incomplete record off the end of the log", { path, offset }),
     });
-    const snapshots = new NodeSnapshotStore({
-      directory: join(root, "raft", "snapshots"),
+    const snapshots = new SnapshotFiles({
+      directory: new NodeDirectory(join(root, "raft", "snapshots")),
       clock,
       onDamaged: (path, error) => logger.log("error", "passing over a damaged snapshot", { path, error: error.message }),
     });

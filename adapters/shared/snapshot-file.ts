@@ -1,5 +1,5 @@
 /**
- * The bytes of a snapshot file. Pure; adapters/node-api/snapshot-store.ts reads and writes.
+ * The bytes of a snapshot file. Pure; snapshot-files.ts reads and writes, piece by piece.
  *
  *   file:   magic 8 │ frame: CBOR head │ frame: content │ frame: content │ … │ end frame
  *   frame:  length 4 │ crc 4 │ bytes
@@ -10,7 +10,7 @@
 import { encode, tryDecode } from "../../core/codec/cbor.ts";
 import { crc32 } from "../../core/codec/checks.ts";
 import type { SnapshotMeta } from "../../core/ports/storage.ts";
-import { type Bytes, equalBytes, utf8 } from "../../core/types/bytes.ts";
+import { type Bytes, concat, emptyBytes, equalBytes, utf8 } from "../../core/types/bytes.ts";
 import { checkedInteger } from "../../core/types/ids.ts";
 
 export const snapshotMagic = utf8("PCSNAP\u0001\n");
@@ -20,7 +20,11 @@ export const frameBytesMax = 256 * 1024;
 /** The head names the configuration: at most 255 servers. */
 export const headBytesMax = 1024 * 1024;
 
+/** The newest ones stay. Consul 1.8: 2. */
+export const snapshotsKept = 2;
+
 const version = 1;
+const namePattern = /^(\d{1,16})-(\d{1,16})-(\d{1,16})\.snap$/;
 
 export type SnapshotHead = Omit<SnapshotMeta, "id" | "size">;
 
@@ -72,6 +76,54 @@ export class FrameReader {
   accepts(header: Bytes, content: Bytes): boolean {
     this.#chain = chained(this.#chain, content);
     return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(4) === this.#chain;
+  }
+}
+
+/** `stamp` tells two of one index apart. */
+export function snapshotName({ term, index }: Pick<SnapshotHead, "term" | "index">, stamp: number): string {
+  return `${term}-${index}-${stamp}.snap`;
+}
+
+/** Those of the names that are a snapshot's, newest first: by index, then by time of writing. */
+export function snapshotNames(names: readonly string[]): readonly string[] {
+  const found: { readonly name: string; readonly index: number; readonly stamp: number }[] = [];
+  for (const name of names) {
+    const match = namePattern.exec(name);
+    if (match !== null) found.push({ name, index: Number(match[2]), stamp: Number(match[3]) });
+  }
+  found.sort((left, right) => right.index - left.index || right.stamp - left.stamp);
+  return found.map(({ name }) => name);
+}
+
+/** A whole file, for who has the content in memory. */
+export function encodeSnapshot(head: SnapshotHead, content: Bytes): Bytes {
+  const frames = new FrameWriter();
+  const parts: Bytes[] = [snapshotMagic];
+  const put = (bytes: Bytes): void => void parts.push(frames.header(bytes), bytes);
+  put(encodeHead(head));
+  for (let at = 0; at < content.length; at += frameBytesMax) put(content.subarray(at, at + frameBytesMax));
+  put(emptyBytes);
+  return concat(parts);
+}
+
+/** Undefined for a file that is damaged or incomplete. Never throws. */
+export function decodeSnapshot(bytes: Bytes): { readonly head: SnapshotHead; readonly content: Bytes } | undefined {
+  if (!hasSnapshotMagic(bytes)) return undefined;
+  const frames = new FrameReader();
+  const parts: Bytes[] = [];
+  let head: SnapshotHead | undefined;
+  for (let at = snapshotMagic.length; ; ) {
+    const header = bytes.subarray(at, at + frameHeaderBytes);
+    if (header.length < frameHeaderBytes) return undefined;
+    const length = frames.length(header, head === undefined ? headBytesMax : frameBytesMax);
+    const content = bytes.subarray(at + frameHeaderBytes, at + frameHeaderBytes + (length ?? 0));
+    if (length === undefined || content.length < length || !frames.accepts(header, content)) return undefined;
+    at += frameHeaderBytes + length;
+    if (head === undefined) {
+      head = decodeHead(content);
+      if (head === undefined) return undefined;
+    } else if (length > 0) parts.push(content);
+    else return at === bytes.length ? { head, content: concat(parts) } : undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The bytes of the write-ahead log: how a batch becomes a record, how records are found again, and how a torn end is
- * told from corruption. Pure; adapters/node-api/raft-store.ts does the reading and writing.
+ * told from corruption. Pure; wal-log.ts says what is written where.
  *
  *   segment:  header (64) │ record │ record │ … │ zeros up to where the file was extended
  *   record:   magic 4 │ length 4 │ crc 4 │ 0 4 │ sequence 8 │ payload, CBOR │ zeros to a multiple of 8
@@ -106,7 +106,8 @@ export function scanSegment(bytes: Bytes, header: SegmentHeader): ScannedSegment
   }
   const rest = firstNonZero(bytes, at);
   if (rest === undefined) return { kind: "whole", batches, end: at, nextSequence: sequence };
-  for (let later = at + 8; later + recordHeaderBytes <= bytes.length; later += 8) {
+  // From here on, not from behind here: a write that went astray may have put a later record in this one's place.
+  for (let later = at; later + recordHeaderBytes <= bytes.length; later += 8) {
     if (followsLater(bytes, later, sequence, header.salt)) {
       return { kind: "corrupt", at, what: "a record fails its checksum and is not the last one" };
     }

@@ -24,8 +24,12 @@ export interface RaftWrite {
 
 /** Vote and log behind one interface, because their order matters: a vote must not overtake an entry. */
 export interface RaftStore {
-  /** Everything needed to resume. Read once, at start. A torn tail is cut here; corruption before the tail rejects with `wal-corrupt`. */
-  load(): Promise<{ readonly hardState: HardState; readonly entries: readonly LogEntry[] }>;
+  /**
+   * Everything needed to resume. Read once, at start. A torn tail is cut here; corruption before the tail rejects with
+   * `wal-corrupt`. `compacted`: up to where entries were dropped for a snapshot, so that an empty log is not taken for a
+   * new one; a store that cannot lose a snapshot may leave it out.
+   */
+  load(): Promise<{ readonly hardState: HardState; readonly entries: readonly LogEntry[]; readonly compacted?: LogIndex }>;
   /** Resolves when durable. All or nothing across a crash. Never called again before it settled. */
   write(batch: RaftWrite): Promise<void>;
   /** Drops entries up to and including `index`, now held by a snapshot. */

@@ -31,13 +31,22 @@ export class RaftLog {
 
   /**
    * From what a store held. Entries that a snapshot covers are kept for followers; those that do not fit the snapshot
-   * are dropped (`staleFrom` of the result says from where). Throws `wal-corrupt` when entries are missing.
+   * are dropped (`staleFrom` of the result says from where). Throws `wal-corrupt` when entries are missing: also when there
+   * are none, and the snapshot for which they were dropped is not the one at hand. Who began at an older one would have
+   * forgotten what it told others it holds.
    */
   static restore(
     entries: readonly LogEntry[],
     snapshot: { readonly index: LogIndex; readonly term: Term } | undefined,
+    compacted: LogIndex = 0,
   ): { log: RaftLog; staleFrom: LogIndex | undefined } {
     const log = new RaftLog();
+    const begins = Math.max(compacted + 1, entries[0]?.index ?? 0);
+    if (begins > (snapshot?.index ?? 0) + 1) {
+      throw new AgentError("wal-corrupt", {
+        message: `Cannot resume: the log begins at ${begins} but the newest snapshot ends at ${snapshot?.index ?? 0}. Restore the data directory, or remove it and rejoin`,
+      });
+    }
     const first = entries[0];
     let staleFrom: LogIndex | undefined;
     if (snapshot !== undefined) {
@@ -46,11 +55,6 @@ export class RaftLog {
     }
     if (first === undefined) return { log, staleFrom };
     assertConsecutive(entries);
-    if (first.index > log.#snapshot + 1) {
-      throw new AgentError("wal-corrupt", {
-        message: `Cannot resume: the log begins at ${first.index} but the newest snapshot ends at ${log.#snapshot}. Restore the data directory, or remove it and rejoin`,
-      });
-    }
     const atSnapshot = snapshot === undefined ? undefined : entries[snapshot.index - first.index];
     if (snapshot !== undefined && first.index <= snapshot.index && atSnapshot?.term !== snapshot.term) {
       // The log ends before the snapshot or contradicts it: a crash came between installing it and cutting the log.

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClock } from "../../adapters/node-api/clock.ts";
 import { createCrypto } from "../../adapters/node-api/crypto.ts";
-import { NodeRaftStore } from "../../adapters/node-api/raft-store.ts";
+import { NodeDirectory } from "../../adapters/node-api/directory.ts";
 import { openStorage } from "../../adapters/node-api/storage.ts";
 import { memoryStorage } from "../../adapters/shared/memory.ts";
+import { WalRaftStore } from "../../adapters/shared/raft-store.ts";
 import type { LogEntry, RaftWrite } from "../../core/ports/storage.ts";
 import { utf8 } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
@@ -39,10 +40,10 @@ const seededBytes = (length: number) => new Uint8Array(length).fill(7);
 async function openLog(
   directory: string,
   segmentBytes = 4096,
-): Promise<{ store: NodeRaftStore; entries: readonly LogEntry[]; term: number; torn: number }> {
+): Promise<{ store: WalRaftStore; entries: readonly LogEntry[]; term: number; torn: number }> {
   let torn = -1;
-  const store = new NodeRaftStore({
-    directory,
+  const store = new WalRaftStore({
+    directory: new NodeDirectory(directory),
     randomBytes: seededBytes,
     segmentBytes,
     onTornTail: (_, offset) => {

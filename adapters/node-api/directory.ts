@@ -1,0 +1,80 @@
+/** A directory on node:fs, which Node, Bun and Deno share. */
+import { promises as fs } from "node:fs";
+import { join } from "node:path";
+import type { Bytes } from "../../core/types/bytes.ts";
+import type { AgentError } from "../../core/types/errors.ts";
+import { assert } from "../../core/types/errors.ts";
+import type { Directory, OpenFile } from "../shared/directory.ts";
+import { makeDirectory, storageFailed, syncDirectory } from "./files.ts";
+
+const flags = { create: "w+", change: "r+", read: "r" } as const;
+const fileMode = 0o600;
+
+export class NodeDirectory implements Directory {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  make(): Promise<void> {
+    return makeDirectory(this.path);
+  }
+  list(): Promise<readonly string[]> {
+    return fs.readdir(this.path);
+  }
+  async open(name: string, how: "create" | "change" | "read"): Promise<OpenFile> {
+    return new NodeOpenFile(await fs.open(join(this.path, name), flags[how], fileMode));
+  }
+  rename(from: string, to: string): Promise<void> {
+    return fs.rename(join(this.path, from), join(this.path, to));
+  }
+  remove(name: string): Promise<void> {
+    return fs.unlink(join(this.path, name));
+  }
+  sync(): Promise<void> {
+    return syncDirectory(this.path);
+  }
+  failed(what: string, cause: unknown): AgentError {
+    return storageFailed(what, cause);
+  }
+}
+
+class NodeOpenFile implements OpenFile {
+  readonly #handle: fs.FileHandle;
+
+  constructor(handle: fs.FileHandle) {
+    this.#handle = handle;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  async read(at: number, length: number): Promise<Bytes> {
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, at + done);
+      if (bytesRead === 0) return bytes.subarray(0, done);
+      done += bytesRead;
+    }
+    return bytes;
+  }
+
+  async write(at: number, bytes: Bytes): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, at + done);
+      assert(bytesWritten > 0, "a write makes progress or fails");
+      done += bytesWritten;
+    }
+  }
+
+  // The data, and of the metadata what is needed to find them again: their length.
+  sync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}

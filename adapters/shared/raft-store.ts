@@ -1,0 +1,154 @@
+/**
+ * The log on a directory: does what wal-log.ts plans, one step after the other.
+ *
+ * After a failed step the store refuses everything: nobody knows what the disk holds until it is read again.
+ */
+import type { HardState, LogEntry, RaftStore, RaftWrite } from "../../core/ports/storage.ts";
+import type { Bytes } from "../../core/types/bytes.ts";
+import { AgentError, assert, unreachable } from "../../core/types/errors.ts";
+import type { LogIndex } from "../../core/types/ids.ts";
+import type { Directory, OpenFile } from "./directory.ts";
+import { saltBytes } from "./wal.ts";
+import { type FileStep, WalLog } from "./wal-log.ts";
+
+const segmentBytes = 16 * 1024 * 1024;
+const extendBytes = 1024 * 1024;
+/** A file longer than any we write. */
+const fileBytesMax = 256 * 1024 * 1024;
+
+export interface WalRaftStoreOptions {
+  readonly directory: Directory;
+  readonly randomBytes: (length: number) => Bytes;
+  /** Told when an incomplete last record was cut off. */
+  readonly onTornTail: (path: string, offset: number) => void;
+  /** Where a segment ends; default 16 MiB. */
+  readonly segmentBytes?: number;
+  /** By how much the file grows at once; default 1 MiB. */
+  readonly extendBytes?: number;
+}
+
+export class WalRaftStore implements RaftStore {
+  readonly #options: WalRaftStoreOptions;
+  readonly #directory: Directory;
+  readonly #log: WalLog;
+  /** The segment that is written. */
+  #file: OpenFile | undefined;
+  #loaded = false;
+  #broken: AgentError | undefined;
+  #busy = false;
+
+  constructor(options: WalRaftStoreOptions) {
+    this.#options = options;
+    this.#directory = options.directory;
+    this.#log = new WalLog({
+      path: options.directory.path,
+      salt: () => options.randomBytes(saltBytes),
+      segmentBytes: options.segmentBytes ?? segmentBytes,
+      extendBytes: options.extendBytes ?? extendBytes,
+    });
+  }
+
+  async load(): Promise<{ readonly hardState: HardState; readonly entries: readonly LogEntry[]; readonly compacted: LogIndex }> {
+    assert(!this.#loaded, "a log is loaded once");
+    this.#loaded = true;
+    const directory = this.#directory;
+    try {
+      await directory.make();
+      const { segments, unfinished } = WalLog.sort(await directory.list());
+      for (const name of unfinished) await directory.remove(name);
+      for (const [at, name] of segments.entries()) this.#log.read(name, await this.#bytesOf(name), at === segments.length - 1);
+      const opened = this.#log.open();
+      const last = segments[segments.length - 1];
+      if (last !== undefined) this.#file = await directory.open(last, "change");
+      await this.#perform(opened.steps);
+      if (opened.torn !== undefined) this.#options.onTornTail(`${directory.path}/${opened.torn.name}`, opened.torn.offset);
+      return { hardState: opened.hardState, entries: opened.entries, compacted: opened.compacted };
+    } catch (error) {
+      throw this.#break(error instanceof AgentError ? error : directory.failed(`open the log in ${directory.path}`, error));
+    }
+  }
+
+  write(batch: RaftWrite): Promise<void> {
+    return this.#do(`write the log in ${this.#directory.path}`, () => this.#log.append(batch));
+  }
+
+  async compact(index: LogIndex): Promise<void> {
+    await this.#do(`write the log in ${this.#directory.path}`, () => this.#log.append({ compactTo: index, entries: [] }));
+    await this.#do(`delete old segments of the log in ${this.#directory.path}`, () => this.#log.removeUpTo(index));
+  }
+
+  async close(): Promise<void> {
+    this.#broken ??= new AgentError("closed", { message: "Cannot write: the log is closed" });
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #do(what: string, plan: () => readonly FileStep[]): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    assert(this.#file !== undefined, "a log is loaded before it is written");
+    assert(!this.#busy, "one write at a time");
+    this.#busy = true;
+    try {
+      await this.#perform(plan());
+    } catch (error) {
+      throw this.#break(error instanceof AgentError ? error : this.#directory.failed(what, error));
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #perform(steps: readonly FileStep[]): Promise<void> {
+    const directory = this.#directory;
+    for (const step of steps) {
+      switch (step.kind) {
+        case "create": {
+          const before = this.#file;
+          this.#file = await directory.open(step.name, "create");
+          await before?.close();
+          await this.#file.write(0, step.bytes);
+          break;
+        }
+        // There is one file that is written and synced: the last that was created, or the last one found.
+        case "write":
+          await this.#open().write(step.at, step.bytes);
+          break;
+        case "sync":
+          await this.#open().sync();
+          break;
+        case "rename":
+          await directory.rename(step.from, step.to);
+          break;
+        case "remove":
+          await directory.remove(step.name);
+          break;
+        case "syncNames":
+          await directory.sync();
+          break;
+        default:
+          unreachable(step);
+      }
+    }
+  }
+
+  #open(): OpenFile {
+    if (this.#file === undefined) throw this.#broken ?? new AgentError("closed", { message: "Cannot write: the log is closed" });
+    return this.#file;
+  }
+
+  async #bytesOf(name: string): Promise<Bytes> {
+    const file = await this.#directory.open(name, "read");
+    try {
+      const size = await file.size();
+      if (size > fileBytesMax) throw this.#log.corrupt(name, fileBytesMax, "the file is longer than any segment");
+      return await file.read(0, size);
+    } finally {
+      await file.close();
+    }
+  }
+
+  #break(error: AgentError): AgentError {
+    this.#broken ??= error;
+    return error;
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * The write-ahead log without its disk: what is to be done to which file, in which order, and what files say when they
+ * are read again. Pure; adapters/shared/raft-store.ts does it on a directory, the simulator in virtual time.
+ *
+ *   0000000000000001.wal   full, never written again; deleted as a whole once a snapshot covers its entries
+ *   0000000000000002.wal   the last one: a header, records, and zeros up to where the file was extended
+ *
+ * A batch is one write and one sync. The file is extended with zeros ahead of the records, so that a sync mostly need not
+ * touch the file's metadata. A new segment is made under another name, synced and renamed, so it is there with its header
+ * or not at all, and begins with the hard state, so that older ones can go.
+ *
+ * What is found when the log is opened may have come from a process that was killed before its sync: the operating system
+ * shows it, and a power failure would still take it. So opening syncs, before anybody acknowledges what was found.
+ */
+import type { HardState, LogEntry } from "../../core/ports/storage.ts";
+import type { Bytes } from "../../core/types/bytes.ts";
+import { AgentError, assert } from "../../core/types/errors.ts";
+import type { LogIndex } from "../../core/types/ids.ts";
+import { unfinishedSuffix } from "./directory.ts";
+import {
+  decodeSegmentHeader,
+  encodeRecord,
+  encodeSegmentHeader,
+  type ScannedSegment,
+  type SegmentHeader,
+  scanSegment,
+  segmentHeaderBytes,
+  type WalBatch,
+  WalContents,
+} from "./wal.ts";
+
+/** One thing to do; each after the one before succeeded. */
+export type FileStep =
+  /** A new file that holds this. It is then the one that is written. */
+  | { readonly kind: "create"; readonly name: string; readonly bytes: Bytes }
+  | { readonly kind: "write"; readonly name: string; readonly at: number; readonly bytes: Bytes }
+  | { readonly kind: "sync"; readonly name: string }
+  | { readonly kind: "rename"; readonly from: string; readonly to: string }
+  | { readonly kind: "remove"; readonly name: string }
+  /** Makes changes of names durable. */
+  | { readonly kind: "syncNames" };
+
+interface Segment {
+  readonly name: string;
+  readonly header: SegmentHeader;
+  /** Of the entries it brought; 0 for none. */
+  lastIndex: LogIndex;
+}
+
+export interface WalLogOptions {
+  /** For messages. */
+  readonly path: string;
+  readonly salt: () => Bytes;
+  /** A segment this long is closed. One batch may make it longer. */
+  readonly segmentBytes: number;
+  /** The file grows in steps of this. */
+  readonly extendBytes: number;
+}
+
+/** What a log said when it was opened. */
+export interface WalOpened {
+  readonly hardState: HardState;
+  readonly entries: readonly LogEntry[];
+  /** Everything up to here was dropped, because a snapshot holds it; 0 for nothing. */
+  readonly compacted: LogIndex;
+  /** To be done before anything of this is relied on. */
+  readonly steps: readonly FileStep[];
+  /** An incomplete last record is cut off. */
+  readonly torn: { readonly name: string; readonly offset: number } | undefined;
+}
+
+const segmentPattern = /^[0-9a-f]{16}\.wal$/;
+const restore = "Restore the data directory from a backup, or remove it and let this server join its cluster anew";
+
+export class WalLog {
+  readonly #options: WalLogOptions;
+  /** Oldest first; the last one is open. */
+  readonly #segments: Segment[] = [];
+  readonly #contents = new WalContents();
+  /** Where the next record goes, and up to where the file is zeros. */
+  #end = 0;
+  #extended = 0;
+  #nextSequence = 1;
+  #hardState: HardState = { term: 0, votedFor: undefined };
+  #tornAt: number | undefined;
+
+  constructor(options: WalLogOptions) {
+    this.#options = options;
+  }
+
+  /** Which of the files found in its directory are segments, in the order in which to read them, and which were not finished. */
+  static sort(names: readonly string[]): { readonly segments: readonly string[]; readonly unfinished: readonly string[] } {
+    return {
+      segments: names.filter((name) => segmentPattern.test(name)).sort(),
+      unfinished: names.filter((name) => name.endsWith(unfinishedSuffix)),
+    };
+  }
+
+  /** Reads a segment. Throws `wal-corrupt` for what no crash can have left behind. */
+  read(name: string, bytes: Bytes, isLast: boolean): void {
+    const header = decodeSegmentHeader(bytes);
+    if (header === undefined) throw this.corrupt(name, 0, "the header fails its checksum");
+    const before = this.#segments[this.#segments.length - 1];
+    if (nameOf(header.number) !== name) throw this.corrupt(name, 0, `the header belongs to segment ${header.number}`);
+    if (before !== undefined && (header.number !== before.header.number + 1 || header.firstSequence !== this.#nextSequence))
+      throw this.corrupt(name, 0, `segment ${header.number} does not continue segment ${before.header.number}`);
+    const scanned: ScannedSegment = scanSegment(bytes, header);
+    if (scanned.kind === "corrupt") throw this.corrupt(name, scanned.at, scanned.what);
+    if (scanned.kind === "torn" && !isLast)
+      throw this.corrupt(name, scanned.end, "a record fails its checksum and is not the last one");
+    const segment: Segment = { name, header, lastIndex: 0 };
+    for (const batch of scanned.batches) {
+      const fault = this.#contents.apply(batch);
+      if (fault !== undefined) throw this.corrupt(name, scanned.end, fault);
+      note(segment, batch);
+    }
+    this.#segments.push(segment);
+    this.#nextSequence = scanned.nextSequence;
+    this.#end = scanned.end;
+    this.#extended = bytes.length;
+    if (scanned.kind === "torn") this.#tornAt = scanned.end;
+  }
+
+  /** After all segments were read. */
+  open(): WalOpened {
+    const { hardState, entries, compacted } = this.#contents;
+    this.#hardState = hardState;
+    const last = this.#segments[this.#segments.length - 1];
+    if (last === undefined) return { hardState, entries, compacted, steps: this.#beginSegment(), torn: undefined };
+    const { name } = last;
+    const offset = this.#tornAt;
+    const steps: FileStep[] = [];
+    // All of a torn record goes: a later one of the same length must not uncover what it left behind it.
+    if (offset !== undefined) steps.push({ kind: "write", name, at: offset, bytes: new Uint8Array(this.#extended - offset) });
+    steps.push({ kind: "sync", name }, { kind: "syncNames" });
+    return { hardState, entries, compacted, steps, torn: offset === undefined ? undefined : { name, offset } };
+  }
+
+  /** What makes a batch durable: when all is done it is. */
+  append(batch: WalBatch): readonly FileStep[] {
+    if (batch.hardState !== undefined) this.#hardState = batch.hardState;
+    const steps: FileStep[] = [];
+    let record = this.#encode(batch);
+    if (this.#end > segmentHeaderBytes && this.#end + record.length > this.#options.segmentBytes) {
+      steps.push(...this.#beginSegment());
+      // The first record of a segment carries the hard state: the ones before may be deleted.
+      record = this.#encode({ ...batch, hardState: this.#hardState });
+    }
+    const segment = this.#last();
+    const { name } = segment;
+    const end = this.#end + record.length;
+    if (end > this.#extended) {
+      const { extendBytes } = this.#options;
+      const extended = Math.ceil((end + 1) / extendBytes) * extendBytes;
+      steps.push({ kind: "write", name, at: end, bytes: new Uint8Array(extended - end) });
+      this.#extended = extended;
+    }
+    steps.push({ kind: "write", name, at: this.#end, bytes: record }, { kind: "sync", name });
+    this.#end = end;
+    this.#nextSequence++;
+    note(segment, batch);
+    return steps;
+  }
+
+  /** Removes the segments whose entries a snapshot holds: those up to `index`. To be done after that was appended. */
+  removeUpTo(index: LogIndex): readonly FileStep[] {
+    const steps: FileStep[] = [];
+    while (this.#segments.length > 1 && (this.#segments[0] as Segment).lastIndex <= index)
+      steps.push({ kind: "remove", name: (this.#segments.shift() as Segment).name });
+    if (steps.length > 0) steps.push({ kind: "syncNames" });
+    return steps;
+  }
+
+  corrupt(name: string, offset: number, what: string): AgentError {
+    return new AgentError("wal-corrupt", {
+      message: `Cannot open the log: ${this.#options.path}/${name} is damaged at byte ${offset}: ${what}. ${restore}`,
+    });
+  }
+
+  #last(): Segment {
+    const last = this.#segments[this.#segments.length - 1];
+    assert(last !== undefined, "a log is opened before it is written");
+    return last;
+  }
+
+  #encode(batch: WalBatch): Bytes {
+    return encodeRecord(batch, this.#nextSequence, this.#last().header.salt);
+  }
+
+  #beginSegment(): readonly FileStep[] {
+    const { salt, segmentBytes, extendBytes } = this.#options;
+    const before = this.#segments[this.#segments.length - 1];
+    const number = (before?.header.number ?? 0) + 1;
+    const header: SegmentHeader = { number, firstSequence: this.#nextSequence, salt: salt() };
+    const name = nameOf(number);
+    const bytes = new Uint8Array(Math.max(segmentHeaderBytes, Math.min(extendBytes, segmentBytes)));
+    bytes.set(encodeSegmentHeader(header));
+    this.#segments.push({ name, header, lastIndex: 0 });
+    this.#end = segmentHeaderBytes;
+    this.#extended = bytes.length;
+    const unfinished = name + unfinishedSuffix;
+    return [
+      { kind: "create", name: unfinished, bytes },
+      { kind: "sync", name: unfinished },
+      { kind: "rename", from: unfinished, to: name },
+      { kind: "syncNames" },
+    ];
+  }
+}
+
+function note(segment: Segment, batch: WalBatch): void {
+  const last = batch.entries[batch.entries.length - 1];
+  if (last !== undefined && last.index > segment.lastIndex) segment.lastIndex = last.index;
+}
+
+function nameOf(number: number): string {
+  return `${number.toString(16).padStart(16, "0")}.wal`;
+}
