@@ -15,6 +15,7 @@ import type { Random } from "../../core/ports/random.ts";
 import type { Storage } from "../../core/ports/storage.ts";
 import type { Streams, Tls } from "../../core/ports/streams.ts";
 import type { LogLevel } from "../../core/ports/telemetry.ts";
+import { compression } from "../shared/compression.ts";
 import { createHttpClient } from "../shared/http-client.ts";
 import { createRandom, seedFromBytes } from "../shared/random.ts";
 import { createTelemetry, type LogSink, type MetricsReader, type RootLogger } from "../shared/telemetry.ts";
@@ -83,6 +84,7 @@ export function createNodeApiRuntime(parts: RuntimeParts, options: RuntimeOption
     logger,
     metrics,
     tls,
+    compression,
     datagrams: parts.createDatagrams?.(clock) ?? createDatagrams(clock),
     streams: createStreams(clock),
     processes: createProcesses(clock),

@@ -6,16 +6,18 @@
  *   ClientCluster: LAN gossip ──alive servers──► ClientServers
  */
 import type { StringMap } from "../catalog/records.ts";
-import type { StoreApi } from "../plugin/agent-api.ts";
+import type { SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import { ClientCluster } from "./client-cluster.ts";
 import { ClientServers } from "./client-servers.ts";
+import { RemoteSnapshots } from "./remote-snapshots.ts";
 import type { Role, RoleOptions } from "./role.ts";
 
 export class ClientRole implements Role {
   readonly store: StoreApi;
   readonly cluster: ClientCluster;
-  readonly snapshots = undefined;
+  readonly snapshots: SnapshotApi;
 
   readonly #options: RoleOptions;
   readonly #servers: ClientServers;
@@ -38,6 +40,7 @@ export class ClientRole implements Role {
       clusterSize: () => this.cluster.members("lan").length,
     });
     this.store = this.#servers.store;
+    this.snapshots = new RemoteSnapshots({ connect: () => this.#servers.connect(), datacenter: config.datacenter });
     this.cluster = new ClientCluster({
       runtime,
       config,
@@ -46,9 +49,14 @@ export class ClientRole implements Role {
       logger,
       servers: this.#servers,
       onMember: (member) => options.onMember(member),
+      onUserEvent: options.onUserEvent,
       onLeader: options.onLeaderChanged,
       onNewLeader: options.onCatalogDoubtful,
     });
+  }
+
+  fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void> {
+    return this.#servers.store.fireEvent(name, payload, where);
   }
 
   start(): Promise<void> {

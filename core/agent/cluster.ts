@@ -2,10 +2,12 @@
  * This agent among others: its gossip pools, its RPC listener, who leads.
  *
  *   RPC listener (port known) ─► WAN pool ─► LAN pool, whose tags name the other two ports
+ *
+ *   WAN pool ──members──► Datacenters: how to ask the others      LAN pool ──servers──► FloodJoin ──► WAN pool
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, Member, RaftPeer } from "../plugin/agent-api.ts";
+import type { ClusterApi, DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import { type Address, type ByteStream, type FileStore, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
 import type { RaftServer } from "../raft/messages.ts";
@@ -13,13 +15,18 @@ import { firstByte } from "../rpc/first-byte.ts";
 import { createRpcServer, type RpcHandler, type RpcServer } from "../rpc/server.ts";
 import type { MemberEventKind } from "../serf/members.ts";
 import { createPool, type Pool } from "../serf/pool.ts";
-import { text, utf8 } from "../types/bytes.ts";
+import { type Bytes, text, utf8 } from "../types/bytes.ts";
 import { AgentError, assert, messageOf } from "../types/errors.ts";
 import type { NodeId } from "../types/ids.ts";
+import type { Datacenters } from "./datacenters.ts";
+import { FloodJoin } from "./flood-join.ts";
 import { lonelyMember, serverTags } from "./identity.ts";
-import { refuseInLan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
+import { refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
+import { userEventPrefix } from "./user-event.ts";
 
 export interface ClusterOptions {
+  /** The other datacenters: told who is in the WAN pool, and asked about them. */
+  readonly datacenters: Datacenters;
   /** What the RPC listener answers, by "Service.Method"; asked for once, at start. */
   readonly handlers: () => ReadonlyMap<string, RpcHandler>;
   readonly runtime: Runtime;
@@ -32,7 +39,11 @@ export interface ClusterOptions {
   readonly group: GroupView;
   /** A connection of another server of the group. */
   readonly acceptServer: (stream: ByteStream) => Promise<void>;
+  /** A connection for one snapshot. */
+  readonly acceptSnapshot: (stream: ByteStream) => Promise<void>;
   readonly onMember: (member: Member, change: MemberEventKind) => void;
+  /** A user event came, at this Lamport time. */
+  readonly onUserEvent: (payload: Bytes, time: number) => void;
 }
 
 /** The Raft group, as far as others ask about it. */
@@ -56,7 +67,10 @@ export class Cluster implements ClusterApi {
   #rpc: RpcServer | undefined;
   #lan: Pool | undefined;
   #wan: Pool | undefined;
+  #flood: FloodJoin | undefined;
   #serverPort: number;
+  /** Of user events where there is no pool. */
+  #aloneTime = 1;
   readonly #gossipPorts: { lan: number; wan: number };
 
   constructor(options: ClusterOptions) {
@@ -81,7 +95,10 @@ export class Cluster implements ClusterApi {
       logger: logger.child("rpc"),
       at: { host: config.bindAddr, port: config.ports.server },
       handlers: this.#options.handlers(),
-      upgrades: new Map([[firstByte.ownRaft, this.#options.acceptServer]]),
+      upgrades: new Map<number, (stream: ByteStream) => Promise<void>>([
+        [firstByte.ownRaft, this.#options.acceptServer],
+        [firstByte.snapshot, this.#options.acceptSnapshot],
+      ]),
       limits: {
         connectionsPerClientMax: config.limits.rpcMaxConnsPerClient,
         handshakeTimeout: config.limits.rpcHandshakeTimeout,
@@ -97,6 +114,7 @@ export class Cluster implements ClusterApi {
     this.#gossipPorts.lan = (await this.#lan.start()).port;
     const own = serverOf(this.self(), config.datacenter);
     if (own !== undefined) this.#noteServer(own);
+    this.#startFlood();
   }
 
   /** Servers of this datacenter, in whatever state; from gossip. */
@@ -114,6 +132,20 @@ export class Cluster implements ClusterApi {
     this.#lan
       .userEvent(newLeaderEvent, utf8(config.nodeName), false)
       .catch((error: unknown) => logger.log("error", "failed to broadcast new leader event", { error: messageOf(error) }));
+  }
+
+  /** Tells every agent of the LAN pool. `name` is without prefix. Rejects with `rejected` in Consul's words. */
+  async fireEvent(name: string, payload: Bytes): Promise<void> {
+    if (this.#lan === undefined) {
+      this.#onUserEvent(userEventPrefix + name, payload, this.#aloneTime++);
+      return;
+    }
+    try {
+      await this.#lan.userEvent(userEventPrefix + name, payload, false);
+    } catch (error) {
+      const message = `1 error occurred:\n\t* error broadcasting event to segment "": ${messageOf(error)}\n\n`;
+      throw new AgentError("rejected", { message, cause: error });
+    }
   }
 
   /** Where other servers and clients reach this server's RPC. */
@@ -173,7 +205,16 @@ export class Cluster implements ClusterApi {
   }
 
   datacenters(): readonly string[] {
-    return [this.#options.config.datacenter];
+    return this.#options.datacenters.byDistance();
+  }
+
+  async datacenterMaps(): Promise<readonly DatacenterMap[]> {
+    return this.#options.datacenters.maps();
+  }
+
+  async statusOf(datacenter: string): Promise<{ readonly leader: string; readonly peers: readonly string[] }> {
+    const store = this.#options.datacenters.store(datacenter);
+    return { leader: await store.leader(datacenter), peers: await store.peers(datacenter) };
   }
 
   isLeader(): boolean {
@@ -181,16 +222,23 @@ export class Cluster implements ClusterApi {
   }
 
   async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
-    if (pool === "wan") throw new AgentError("not-supported", { message: "Joining other datacenters is not supported yet" });
     if (this.#lan === undefined)
       throw new AgentError("not-supported", { message: "Cannot join: this agent runs without sockets" });
-    return this.#lan.join(addresses);
+    if (pool === "lan") return this.#lan.join(addresses);
+    if (this.#wan === undefined) throw new AgentError("rejected", { message: "WAN Federation is disabled" });
+    return this.#wan.join(addresses);
   }
 
+  /** A member's name in either pool; a server goes from both. */
   async forceLeave(node: string, prune: boolean): Promise<void> {
-    if (this.#lan === undefined || !this.members("lan").some((member) => member.name === node))
-      throw new AgentError("rejected", { message: `agent: No node found with name '${node}'` });
-    await this.#lan.forceLeave(node, prune);
+    const has = (pool: "lan" | "wan", name: string): boolean => this.members(pool).some((member) => member.name === name);
+    const ownSuffix = `.${this.#options.config.datacenter}`;
+    const wanName = has("wan", node) ? node : `${node}${ownSuffix}`;
+    const inLan = has("lan", node);
+    const inWan = has("wan", wanName);
+    if (!inLan && !inWan) throw new AgentError("rejected", { message: `agent: No node found with name '${node}'` });
+    if (inLan) await this.#lan?.forceLeave(node, prune);
+    if (inWan) await this.#wan?.forceLeave(wanName, prune);
   }
 
   pools(): { readonly lan: Pool | undefined; readonly wan: Pool | undefined } {
@@ -198,11 +246,13 @@ export class Cluster implements ClusterApi {
   }
 
   async leave(): Promise<void> {
+    this.#flood?.stop();
     await this.#wan?.leave();
     await this.#lan?.leave();
   }
 
   async stop(): Promise<void> {
+    this.#flood?.stop();
     await Promise.all([this.#lan?.stop(), this.#wan?.stop(), this.#rpc?.stop()]);
   }
 
@@ -254,14 +304,30 @@ export class Cluster implements ClusterApi {
             },
           }),
       ...(lan ? {} : { timing: wanTiming }),
-      ...(lan ? { serf: { refuse: (members) => refuseInLan(members, this.#who()) } } : {}),
+      serf: lan
+        ? { refuse: (members) => refuseInLan(members, this.#who()) }
+        : {
+            refuse: refuseInWan,
+            ...(config.reconnectTimeoutWan > 0 ? { reconnectTimeout: config.reconnectTimeoutWan } : {}),
+          },
       onEvent: (event) => {
-        if (!lan) return;
+        if (!lan) {
+          if ("member" in event) this.#options.datacenters.onMember(event.kind, event.member);
+          return;
+        }
         if ("member" in event) this.#onMember(event.kind, event.member);
-        else if (event.kind === "user" && event.name === newLeaderEvent)
-          logger.log("info", "New leader elected", { payload: text(event.payload) });
+        else if (event.kind === "user") this.#onUserEvent(event.name, event.payload, event.time);
       },
     });
+  }
+
+  #onUserEvent(name: string, payload: Bytes, time: number): void {
+    const { logger, onUserEvent } = this.#options;
+    if (name === newLeaderEvent) logger.log("info", "New leader elected", { payload: text(payload) });
+    else if (name.startsWith(userEventPrefix)) {
+      logger.log("debug", "user event", { name: name.slice(userEventPrefix.length) });
+      onUserEvent(payload, time);
+    }
   }
 
   #who(): { readonly name: string; readonly id: NodeId; readonly datacenter: string } {
@@ -273,10 +339,27 @@ export class Cluster implements ClusterApi {
     const { config, logger, onMember } = this.#options;
     const server = serverOf(member, config.datacenter);
     if (server !== undefined && member.name !== config.nodeName) {
-      if (change === "join") this.#noteServer(server);
-      else if (change !== "update") logger.log("info", "removing server", { server: describe(server, config.datacenter) });
+      if (change === "join") {
+        this.#noteServer(server);
+        this.#flood?.look();
+      } else if (change !== "update") logger.log("info", "removing server", { server: describe(server, config.datacenter) });
     }
     onMember(member, change);
+  }
+
+  #startFlood(): void {
+    const { config, runtime, logger } = this.#options;
+    const wan = this.#wan;
+    if (wan === undefined) return;
+    this.#flood = new FloodJoin({
+      clock: runtime.clock,
+      logger,
+      datacenter: config.datacenter,
+      lan: () => this.members("lan"),
+      wan: () => wan.members(),
+      join: (address) => wan.join([address]),
+    });
+    this.#flood.start();
   }
 
   #noteServer(server: ServerMember): void {

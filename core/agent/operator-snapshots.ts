@@ -14,7 +14,7 @@ import { restoreBytesMax, restoreChunkBytesMax } from "../catalog/restoring.ts";
 import { type CatalogSnapshot, snapshotFormat } from "../catalog/snapshot.ts";
 import { Sha256 } from "../codec/sha256.ts";
 import { readArchive, writeArchive } from "../codec/snapshot-archive.ts";
-import type { SavedSnapshot, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { SavedSnapshot, StoreApi } from "../plugin/agent-api.ts";
 import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
 import { type Bytes, concat, text } from "../types/bytes.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
@@ -38,7 +38,7 @@ export interface OperatorSnapshotsOptions {
   readonly onRestored: () => void;
 }
 
-export class OperatorSnapshots implements SnapshotApi {
+export class OperatorSnapshots {
   readonly #options: OperatorSnapshotsOptions;
   #saves = 0;
   /** Of the restore that this server carries out. */
@@ -48,6 +48,7 @@ export class OperatorSnapshots implements SnapshotApi {
     this.#options = options;
   }
 
+  /** The archive, before compression. Rejects with `no-leader` (unless `stale`), `rate-limited` when several are being made already. */
   async save({ stale }: { readonly stale: boolean }): Promise<SavedSnapshot> {
     const { catalog, store, raft, clock } = this.#options;
     if (this.#saves >= savesMax)
@@ -81,6 +82,7 @@ export class OperatorSnapshots implements SnapshotApi {
     }
   }
 
+  /** `archive` is called twice: once to verify the whole before anything is changed, once to bring it in. */
   async restore(archive: () => AsyncIterable<Bytes>): Promise<void> {
     if (this.#restoring !== undefined)
       throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });

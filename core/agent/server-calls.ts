@@ -25,6 +25,8 @@ export interface ServerCallsOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly holdTimeout: () => Millis;
+  /** Why asking is in vain; undefined: it is not. Default: `No known Consul servers` while there are none. */
+  readonly refusal?: (() => AgentError | undefined) | undefined;
 }
 
 export interface ServerCall {
@@ -60,11 +62,13 @@ export class ServerCalls {
   }
 
   async #call({ method, args, isRead, timeout, cancel }: ServerCall): Promise<Value> {
-    const { client, servers, clock, random, logger, holdTimeout } = this.#options;
+    const { client, servers, clock, random, logger, holdTimeout, refusal } = this.#options;
     const deadline = clock.monotonic() + holdTimeout();
     for (let attempt = 1; ; attempt++) {
       const server = servers.first();
-      if (server === undefined) throw new AgentError("rejected", { message: "No known Consul servers" });
+      const refused = refusal?.();
+      if (refused !== undefined) throw refused;
+      if (server === undefined) throw noServers();
       try {
         return await client.call(server.address, method, args, { timeout, ...(cancel === undefined ? {} : { cancel }) });
       } catch (error) {
@@ -136,4 +140,8 @@ function explain(thrown: unknown): Failure {
 /** A server's words come with this prefix at the client, once for each server that passed them on. */
 function prefixed(error: AgentError): AgentError {
   return new AgentError(error.code, { message: callPrefix + error.message, cause: error });
+}
+
+export function noServers(): AgentError {
+  return new AgentError("rejected", { message: "No known Consul servers" });
 }

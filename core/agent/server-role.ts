@@ -10,23 +10,28 @@
 import { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
 import { encode } from "../codec/cbor.ts";
-import type { Member } from "../plugin/agent-api.ts";
+import { archiveBytesMax } from "../codec/snapshot-archive.ts";
+import type { Member, SnapshotApi } from "../plugin/agent-api.ts";
 import { type Address, formatAddress, type Logger, uuid } from "../ports/mod.ts";
 import { raftTiming } from "../raft/messages.ts";
 import { RaftTransport } from "../raft/transport.ts";
+import { serveSnapshot } from "../rpc/snapshot-stream.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, messageOf, unreachable } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { Cluster } from "./cluster.ts";
+import { Datacenters } from "./datacenters.ts";
 import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
 import { Leader } from "./leader.ts";
 import { OperatorSnapshots } from "./operator-snapshots.ts";
 import { Raft } from "./raft.ts";
 import type { Role, RoleOptions } from "./role.ts";
+import { forwarding } from "./rpc-forwarding.ts";
 import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { ServerCare } from "./server-care.ts";
 import { ServerStore } from "./server-store.ts";
+import { SnapshotFiles } from "./snapshot-files.ts";
 import { SharedReads } from "./shared-reads.ts";
 import { serverStats } from "./stats.ts";
 
@@ -39,7 +44,7 @@ const emptyAnswer = encode(null);
 export class ServerRole implements Role {
   readonly store: ServerStore;
   readonly cluster: Cluster;
-  readonly snapshots: OperatorSnapshots;
+  readonly snapshots: SnapshotApi | undefined;
 
   readonly #options: RoleOptions;
   readonly #logger: Logger;
@@ -48,6 +53,8 @@ export class ServerRole implements Role {
   readonly #raft: Raft;
   readonly #shared: SharedReads;
   readonly #endpoints: RpcEndpoints;
+  readonly #datacenters: Datacenters;
+  readonly #archives: OperatorSnapshots;
   readonly #transport: RaftTransport | undefined;
   readonly #bootstrap: Bootstrap;
   readonly #care: ServerCare;
@@ -60,8 +67,21 @@ export class ServerRole implements Role {
     this.#options = options;
     this.#logger = logger;
 
+    this.#datacenters = new Datacenters({
+      streams: options.sockets ? runtime.streams : undefined,
+      clock,
+      random: random.fork("datacenters"),
+      logger,
+      config: currentConfig,
+      pool: () => this.cluster.pools().wan,
+    });
     this.cluster = new Cluster({
-      handlers: () => this.#endpoints.handlers,
+      datacenters: this.#datacenters,
+      handlers: () =>
+        forwarding(this.#endpoints.handlers, {
+          datacenter: config.datacenter,
+          forward: (datacenter, method, args, cancel) => this.#datacenters.forward(datacenter, method, args, cancel),
+        }),
       runtime,
       config,
       nodeId,
@@ -76,7 +96,10 @@ export class ServerRole implements Role {
       },
       acceptServer: (stream) =>
         this.#transport?.accept(stream) ?? Promise.reject(new AgentError("closed", { message: "this server is alone" })),
+      acceptSnapshot: (stream) =>
+        serveSnapshot(stream, { clock, fileBytesMax: archiveBytesMax, snapshots: (datacenter) => this.#snapshotsOf(datacenter) }),
       onMember: (member, change) => this.#onMember(member, change === "reap"),
+      onUserEvent: options.onUserEvent,
     });
     this.#transport = this.#createTransport(logger.child("raft"));
     const members = (): readonly Member[] => this.cluster.members("lan");
@@ -154,6 +177,7 @@ export class ServerRole implements Role {
       shared: this.#shared,
       leader: this.#leader,
       ask: askServer,
+      elsewhere: (datacenter) => this.#datacenters.store(datacenter),
       clock,
       config: currentConfig,
     });
@@ -164,10 +188,9 @@ export class ServerRole implements Role {
       clock,
       crypto,
       logger,
-      fireEvent: (name, payload) =>
-        this.cluster.pools().lan?.userEvent(`consul:event:${name}`, payload, false) ?? Promise.resolve(),
+      fireEvent: (name, payload) => this.cluster.fireEvent(name, payload),
     });
-    this.snapshots = new OperatorSnapshots({
+    this.#archives = new OperatorSnapshots({
       catalog: this.#catalog,
       store: this.store,
       raft: this.#raft,
@@ -176,6 +199,14 @@ export class ServerRole implements Role {
       logger,
       onRestored: options.onCatalogDoubtful,
     });
+    this.snapshots = runtime.compression === undefined ? undefined : new SnapshotFiles(this.#archives, runtime.compression);
+  }
+
+  async fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void> {
+    const own = this.#options.config.datacenter;
+    const datacenter = where.datacenter || own;
+    if (datacenter === own) await this.cluster.fireEvent(name, payload);
+    else await this.#datacenters.store(datacenter).fireEvent(name, payload, where);
   }
 
   async start(): Promise<void> {
@@ -201,6 +232,7 @@ export class ServerRole implements Role {
   }
 
   async stop(): Promise<void> {
+    await this.#datacenters.stop();
     await this.#raft.stop();
     this.#transport?.stop();
     await this.cluster.stop();
@@ -213,6 +245,14 @@ export class ServerRole implements Role {
       cluster: this.cluster,
       leading: this.#leader.leading,
     });
+  }
+
+  #snapshotsOf(datacenter: string): SnapshotApi {
+    if (datacenter !== "" && datacenter !== this.#options.config.datacenter)
+      throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+    if (this.snapshots === undefined)
+      throw new AgentError("not-supported", { message: "snapshots are not supported in a runtime without compression" });
+    return this.snapshots;
   }
 
   /** Undefined where there are no sockets: the server is alone. */
@@ -300,7 +340,7 @@ export class ServerRole implements Role {
     this.#leader
       .establish(() => {
         this.store.onLeader();
-        this.snapshots.onLeading();
+        this.#archives.onLeading();
         this.#care.start();
         this.#options.onLeaderChanged(formatAddress(this.cluster.rpcAddress()));
       })

@@ -19,8 +19,11 @@ export interface AgentApi {
   readonly store: StoreApi;
   readonly local: LocalApi;
   readonly cluster: ClusterApi;
-  /** Absent where this agent holds no state: a client. */
+  readonly events: EventsApi;
+  /** Absent where the runtime does not compress. */
   readonly snapshots?: SnapshotApi;
+  /** Absent where keys are not managed: a client. */
+  readonly keyring?: KeyringApi;
   /** Reads the configuration sources again and applies what may change at run time. Rejects with `config-invalid`. */
   reload(): Promise<void>;
   /** Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. */
@@ -93,24 +96,61 @@ export interface StoreApi {
   now(): number;
 }
 
-/** The whole state as an operator's archive (core/codec/snapshot-archive.ts); compression is the caller's. */
+/** The whole state as an operator's file: an archive (core/codec/snapshot-archive.ts), compressed with gzip. */
 export interface SnapshotApi {
   /** Rejects with `no-leader` (unless `stale`), `rate-limited` when several are being made already. */
   save(options: { readonly stale: boolean }): Promise<SavedSnapshot>;
   /**
-   * Replaces the state of all servers, through the log. `archive` is called twice: once to verify the whole before
-   * anything is changed, once to bring it in. Rejects with `rejected` and Consul's text (the archive is broken, or of
-   * another program), `rate-limited` (a restore is under way), `no-leader`; the state is then as it was.
+   * Replaces the state of all servers, through the log. The whole file is verified before anything is changed. Rejects
+   * with `rejected` and Consul's text (the archive is broken, or of another program), `rate-limited` (a restore is under
+   * way), `no-leader`; the state is then as it was.
    */
-  restore(archive: () => AsyncIterable<Bytes>): Promise<void>;
+  restore(file: Bytes): Promise<void>;
 }
 
 export interface SavedSnapshot {
   readonly meta: ReadMeta;
-  /** The archive's bytes, to be compressed. Read once. */
+  /** The file's bytes. Read once. */
   readonly content: AsyncIterable<Bytes>;
   /** Must be called, when it was read or is not wanted. Harmless when repeated. */
   release(): void;
+}
+
+/** The keys that encrypt gossip; see core/agent/keyring.ts. */
+export interface KeyringApi {
+  /**
+   * One answer for each pool, the WAN's first. Rejects with `no-datacenter` when another datacenter does not answer, with
+   * `rejected` when this agent has no pools.
+   */
+  run(request: KeyringRequest): Promise<readonly KeyringAnswer[]>;
+}
+
+export interface KeyringRequest {
+  readonly operation: "list" | "install" | "use" | "remove";
+  /** Base64; not looked at by a list. */
+  readonly key: string;
+  /** 0 to 5: through how many others each member's answer comes as well. */
+  readonly relayFactor: number;
+  /** Only this datacenter's LAN pool. For lists. */
+  readonly localOnly: boolean;
+  /** Another datacenter's server asks: as `localOnly`, for all operations. */
+  readonly forwarded?: boolean;
+}
+
+/** What the members of one pool answered. */
+export interface KeyringAnswer {
+  readonly wan: boolean;
+  readonly datacenter: string;
+  readonly segment: string;
+  /** By member: what went wrong, or what it had to say. */
+  readonly messages: StringMap;
+  /** By key in base64: how many members hold it. */
+  readonly keys: Readonly<Record<string, number>>;
+  readonly primaryKeys: Readonly<Record<string, number>>;
+  /** Members asked. */
+  readonly nodes: number;
+  /** "": all members did as asked. Otherwise Serf's text. */
+  readonly error: string;
 }
 
 export interface SharedRead<Kind extends QueryKind, Rendered extends object> {
@@ -186,6 +226,15 @@ export interface RaftPeer {
   readonly leader: boolean;
 }
 
+/** The servers of one datacenter that gossip has coordinates of. */
+export interface DatacenterMap {
+  readonly datacenter: string;
+  /** "wan". */
+  readonly areaId: string;
+  /** Nodes by their name in their own datacenter. */
+  readonly coordinates: readonly { readonly node: string; readonly coordinate: Coordinate }[];
+}
+
 export interface ClusterApi {
   members(pool: "lan" | "wan"): readonly Member[];
   self(): Member;
@@ -198,10 +247,44 @@ export interface ClusterApi {
   raftServers?(): readonly RaftPeer[];
   /** Takes a server out of the Raft configuration, wherever the leader is. Rejects with `rejected` and Consul's text. */
   removeRaftServer?(id: string): Promise<void>;
-  /** Own datacenter first. */
+  /** All that are known, nearest first, this agent's own among the nearest. */
   datacenters(): readonly string[];
+  /** Servers by datacenter and where they are on the map of round trips. Absent: this agent knows of none. */
+  datacenterMaps?(): Promise<readonly DatacenterMap[]>;
+  /** Who leads the servers of another datacenter, and who they are: "ip:port". Rejects with `no-datacenter`. Absent: there is none. */
+  statusOf?(datacenter: string): Promise<{ readonly leader: string; readonly peers: readonly string[] }>;
   isLeader(): boolean;
   /** How many were joined. Rejects with `rejected` and Consul's text. */
   join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number>;
   forceLeave(node: string, prune: boolean): Promise<void>;
+}
+
+/** A user event before it is fired. Filters are regular expressions in Go's syntax; "" leaves nobody out. */
+export interface EventToFire {
+  readonly name: string;
+  /** Undefined or empty: none. */
+  readonly payload: Bytes | undefined;
+  readonly nodeFilter: string;
+  /** Matches IDs of services an agent registered. */
+  readonly serviceFilter: string;
+  /** Matches tags of those services. Only together with a service filter. */
+  readonly tagFilter: string;
+}
+
+export interface UserEvent extends EventToFire {
+  /** A UUID. */
+  readonly id: string;
+  readonly version: number;
+  /** Lamport time in the pool it came through; 0 for one that was just fired. */
+  readonly time: number;
+}
+
+/** Messages to every agent of a datacenter; see core/agent/events.ts. */
+export interface EventsApi {
+  /** Resolves when it is on its way. Rejects with `rejected` and Consul's text (a broken filter, too large), `no-datacenter`. */
+  fire(event: EventToFire, where?: { readonly datacenter?: string; readonly token?: string }): Promise<UserEvent>;
+  /** The last 256 that concern this agent, oldest first. The list itself never changes; an event makes a new one. */
+  list(): readonly UserEvent[];
+  /** Called after each event that concerns this agent, until the result is called. */
+  follow(follower: () => void): () => void;
 }

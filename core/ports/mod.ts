@@ -1,6 +1,7 @@
 /**
  * Every port in one list. A runtime implements them; core and plugins know nothing else of the world.
  */
+import type { Compression } from "./compression.ts";
 import type { Clock } from "./clock.ts";
 import type { Crypto } from "./crypto.ts";
 import type { Datagrams } from "./datagrams.ts";
@@ -30,6 +31,7 @@ export type {
   WebRequest,
   WebResponse,
 } from "./http.ts";
+export type { Compression } from "./compression.ts";
 export type { Address } from "./net.ts";
 export { formatAddress } from "./net.ts";
 export type { Command, CommandResult, ProcessRunner } from "./process-runner.ts";
@@ -56,6 +58,7 @@ export interface Runtime {
   readonly httpServer?: HttpServer;
   readonly httpClient?: HttpClient;
   readonly host?: Host;
+  readonly compression?: Compression;
 }
 
 export type Capability = Exclude<keyof Runtime, "name">;

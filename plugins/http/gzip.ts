@@ -1,8 +1,5 @@
 /** Compression with what every runtime has. */
-import { type ByteTransform, inPieces, through } from "../../core/codec/byte-transform.ts";
-import { type Bytes, concat } from "../../core/types/bytes.ts";
-import type { Cancel } from "../../core/types/cancel.ts";
-import { AgentError } from "../../core/types/errors.ts";
+import type { Bytes } from "../../core/types/bytes.ts";
 import type { RenderedBody } from "./shared.ts";
 
 /** Whether `Accept-Encoding` allows gzip: named with a weight above zero. Consul ignores "*". */
@@ -34,26 +31,4 @@ export function gzipRendered(rendered: RenderedBody): Bytes | Promise<Bytes> {
     rendered.gzip = compressed;
     return compressed;
   });
-}
-
-/**
- * What is compressed is never in memory as a whole; the result is. Rejects with `too-large` beyond `bytesMax`, with
- * `cancelled`, and with whatever `content` throws.
- */
-export async function gzipStream(content: AsyncIterable<Bytes>, bytesMax: number, cancel: Cancel): Promise<Bytes> {
-  const parts: Bytes[] = [];
-  let length = 0;
-  for await (const part of through(new CompressionStream("gzip") as unknown as ByteTransform, content)) {
-    if (cancel.aborted) throw new AgentError("cancelled", { message: "The client went away" });
-    length += part.length;
-    if (length > bytesMax)
-      throw new AgentError("too-large", { message: `Cannot make the archive: it exceeds ${bytesMax} bytes` });
-    parts.push(part);
-  }
-  return concat(parts);
-}
-
-/** Decompresses a file as it is read. Throws in the platform's words. */
-export function gunzip(file: Bytes): AsyncGenerator<Bytes> {
-  return through(new DecompressionStream("gzip") as unknown as ByteTransform, inPieces(file));
 }

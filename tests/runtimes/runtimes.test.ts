@@ -9,7 +9,9 @@ import { World } from "../../adapters/sim/world.ts";
 import { createRuntime as createBunRuntime } from "../../adapters/bun/runtime.ts";
 import { createRuntime as createDenoRuntime } from "../../adapters/deno/runtime.ts";
 import { createRuntime as createNodeRuntime } from "../../adapters/node/runtime.ts";
+import { compression } from "../../adapters/shared/compression.ts";
 import { clockContract } from "../contract/clock.ts";
+import { compressionContract } from "../contract/compression.ts";
 import { cryptoContract } from "../contract/crypto.ts";
 import { datagramsContract } from "../contract/datagrams.ts";
 import { hostContract } from "../contract/host.ts";
@@ -54,6 +56,7 @@ hostContract(real, folder);
 httpClientContract(real);
 httpServerContract(real, join(folder, "http.sock"));
 telemetryContract();
+compressionContract("web streams", compression);
 
 const world = new World("contract");
 const host = world.host("a");

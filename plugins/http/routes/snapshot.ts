@@ -4,12 +4,13 @@
  * An archive is held whole and compressed, never more: what is inside streams both ways. So the memory that one costs is
  * `archiveBytesMax` at most, and one is received at a time.
  */
-import { archiveBytesMax, decompressed } from "../../../core/codec/snapshot-archive.ts";
+import { archiveBytesMax } from "../../../core/codec/snapshot-archive.ts";
 import type { SnapshotApi } from "../../../core/plugin/agent-api.ts";
+import { type Bytes, concat } from "../../../core/types/bytes.ts";
+import type { Cancel } from "../../../core/types/cancel.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
-import { gunzip, gzipStream } from "../gzip.ts";
 import { readDatacenter } from "../query.ts";
 import { emptyReply, noPathToDatacenter } from "../reply.ts";
 import { metaHeaders } from "../shared.ts";
@@ -24,7 +25,7 @@ export function snapshotRoutes(context: ApiContext): readonly Route[] {
       async handle(request) {
         const { agent } = context;
         if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
-        if (agent.snapshots === undefined) throw notSupported("/v1/snapshot on a client agent");
+        if (agent.snapshots === undefined) throw notSupported("/v1/snapshot in a runtime without compression");
         if (request.method === "GET") return save(agent.snapshots, request);
         if (receiving) throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });
         receiving = true;
@@ -41,7 +42,7 @@ export function snapshotRoutes(context: ApiContext): readonly Route[] {
 async function save(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
   const saved = await snapshots.save({ stale: request.query.has("stale") });
   try {
-    const body = await gzipStream(saved.content, archiveBytesMax, request.cancel);
+    const body = await whole(saved.content, request.cancel);
     return { status: 200, headers: ["Content-Type", "application/x-gzip", ...metaHeaders(saved.meta)], body };
   } finally {
     saved.release();
@@ -49,7 +50,20 @@ async function save(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpR
 }
 
 async function restore(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
-  const file = await request.body(archiveBytesMax);
-  await snapshots.restore(() => decompressed(file, gunzip));
+  await snapshots.restore(await request.body(archiveBytesMax));
   return emptyReply();
+}
+
+/** What is compressed is never in memory as a whole; the result is. */
+async function whole(content: AsyncIterable<Bytes>, cancel: Cancel): Promise<Bytes> {
+  const parts: Bytes[] = [];
+  let length = 0;
+  for await (const part of content) {
+    if (cancel.aborted) throw new AgentError("cancelled", { message: "The client went away" });
+    length += part.length;
+    if (length > archiveBytesMax)
+      throw new AgentError("too-large", { message: `Cannot make the archive: it exceeds ${archiveBytesMax} bytes` });
+    parts.push(part);
+  }
+  return concat(parts);
 }

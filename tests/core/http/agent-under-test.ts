@@ -3,9 +3,12 @@
  * gossip a function call. It looks as the Consul did that tests/cases/http were recorded from.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { compression } from "../../../adapters/shared/compression.ts";
+import { Events } from "../../../core/agent/events.ts";
 import { LocalState } from "../../../core/agent/local-state.ts";
 import { OperatorSnapshots } from "../../../core/agent/operator-snapshots.ts";
 import { Registrations } from "../../../core/agent/registrations.ts";
+import { SnapshotFiles } from "../../../core/agent/snapshot-files.ts";
 import { SharedReads } from "../../../core/agent/shared-reads.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import type { Command, CommandResult } from "../../../core/catalog/commands.ts";
@@ -69,6 +72,17 @@ export async function createAgentUnderTest(hcl = "", extensions: readonly Route[
   const shared = new SharedReads({ catalog, clock, random, limits: { defaultWait: 300_000, maxWait: 600_000 }, meta });
   const store = createStore({ catalog, shared, apply, clock, isLeading: () => leading });
   const local = createLocal(config, clock, logger, apply);
+  const events: Events = new Events({
+    config: () => config,
+    local,
+    crypto,
+    logger,
+    send: async (_name, payload, { datacenter }) => {
+      if ((datacenter ?? "dc1") !== "dc1") throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+      events.receive(payload, ++eventTime);
+    },
+  });
+  let eventTime = 1;
   const agent = {
     config,
     nodeId,
@@ -76,15 +90,19 @@ export async function createAgentUnderTest(hcl = "", extensions: readonly Route[
     store,
     local,
     cluster: createCluster(),
-    snapshots: new OperatorSnapshots({
-      catalog,
-      store,
-      raft: { term: 2, servers: () => [{ id: nodeId, address: "127.0.0.1:18701", voter: true }] },
-      clock,
-      crypto,
-      logger,
-      onRestored: () => {},
-    }),
+    events,
+    snapshots: new SnapshotFiles(
+      new OperatorSnapshots({
+        catalog,
+        store,
+        raft: { term: 2, servers: () => [{ id: nodeId, address: "127.0.0.1:18701", voter: true }] },
+        clock,
+        crypto,
+        logger,
+        onRestored: () => {},
+      }),
+      compression,
+    ),
     reload: async () => {},
     leave: async () => {},
     stats: () => ({ consul: { server: "true" } }),
