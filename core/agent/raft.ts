@@ -22,11 +22,13 @@ import {
   raftTiming,
 } from "../raft/messages.ts";
 import type { RaftMachine } from "../raft/raft.ts";
+import type { Held } from "../raft/recovery.ts";
 import type { SnapshotContent } from "../raft/snapshot-transfer.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import type { RaftTransport } from "../raft/transport.ts";
 import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
+import { recover } from "./recovery.ts";
 
 /** Consul's default for `raft_snapshot_interval`. */
 const snapshotInterval: Millis = 30_000;
@@ -89,7 +91,8 @@ export class Raft {
       },
       ...(this.#options.alone ? { bootstrap: { servers: [{ id: nodeId, address, voter: true }] } } : {}),
       now: runtime.clock.monotonic(),
-    });
+      ...(config.dataDir === undefined ? {} : { recover: (held: Held) => recover({ files: storage.files, logger }, held) }),
+    }).catch(startFailed);
     const content = snapshotContent(catalog);
     if (snapshot !== undefined) {
       await content.restore(storage.snapshots.read(snapshot));
@@ -251,6 +254,15 @@ export class Raft {
     if (this.#driver === undefined) throw new AgentError("no-leader", { message: "No cluster leader" });
     return this.#driver;
   }
+}
+
+/** As Consul introduces it. */
+function startFailed(error: unknown): never {
+  if (!(error instanceof AgentError) || error.code !== "config-invalid") throw error;
+  throw new AgentError(error.code, {
+    message: `Failed to start Consul server: Failed to start Raft: ${error.message}`,
+    cause: error,
+  });
 }
 
 /** The catalog as Raft saves and replaces it. */

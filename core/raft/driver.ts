@@ -29,6 +29,7 @@ import {
   snapshotPoint,
 } from "./messages.ts";
 import { RaftMachine, type RaftMachineOptions } from "./raft.ts";
+import type { Held, Recovered } from "./recovery.ts";
 import { type SnapshotContent, SnapshotTransfer } from "./snapshot-transfer.ts";
 import { type Proposed, Waiter, WaiterQueue } from "./waiters.ts";
 
@@ -97,12 +98,16 @@ export interface RaftStatus {
 export async function loadRaft(
   store: RaftStore,
   snapshots: SnapshotStore,
-  options: Omit<RaftMachineOptions, "restored">,
+  options: Omit<RaftMachineOptions, "restored" | "recovered"> & {
+    /** Sees what was held before the machine is made of it: what an operator decided since. */
+    readonly recover?: (held: Held) => Promise<Recovered | undefined>;
+  },
 ): Promise<{ readonly machine: RaftMachine; readonly snapshot: SnapshotMeta | undefined }> {
   const snapshot = await snapshots.latest();
-  const { hardState, entries } = await store.load();
-  const restored = { hardState, entries, snapshot: snapshot === undefined ? undefined : snapshotPoint(snapshot) };
-  return { machine: new RaftMachine({ ...options, restored }), snapshot };
+  const { hardState, entries, compacted = 0 } = await store.load();
+  const restored = { hardState, entries, compacted, snapshot: snapshot === undefined ? undefined : snapshotPoint(snapshot) };
+  const recovered = await options.recover?.(restored);
+  return { machine: new RaftMachine({ ...options, restored, recovered }), snapshot };
 }
 
 export class RaftDriver {

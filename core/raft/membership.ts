@@ -2,7 +2,7 @@
  * Who is in the group. A configuration is an entry of the log and is in force from the moment it is appended, committed
  * or not (section 6 of the paper); when the entry is truncated, the one before is in force again.
  *
- *   remembered:  base (from the snapshot, or empty) ← entry at 1 ← entry at 90 ← …   the last one is in force
+ *   remembered:  base (from the snapshot, an operator's word, or empty) ← entry at 1 ← entry at 90 ← …   the last one is in force
  *
  * Only one voter changes per entry, and the next change waits until the last is committed: then any two majorities of
  * neighbouring configurations share a server, and no joint configurations are needed (dissertation section 4.1).
@@ -11,7 +11,7 @@ import { encode, tryDecode } from "../codec/cbor.ts";
 import type { LogEntry } from "../ports/storage.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { assert, unreachable } from "../types/errors.ts";
-import type { LogIndex, NodeId } from "../types/ids.ts";
+import type { LogIndex, NodeId, Term } from "../types/ids.ts";
 import { type Configuration, entryConfiguration, type MembershipChange, type RaftServer } from "./messages.ts";
 
 /** Servers in one configuration. */
@@ -70,17 +70,26 @@ export function changed(configuration: Configuration, change: MembershipChange):
 interface Remembered {
   readonly index: LogIndex;
   readonly configuration: Configuration;
+  readonly unwritten: boolean;
 }
 
 /** The configurations that the retained log holds, oldest first. */
 export class Membership {
   /** indexes rise; never empty */
   readonly #remembered: Remembered[];
+  /** Entries of earlier terms say nothing any more: the base is an operator's word (recovery.ts). */
+  readonly #sinceTerm: Term;
   #voters: readonly NodeId[] = [];
 
-  constructor(base: Configuration, index: LogIndex) {
-    this.#remembered = [{ index, configuration: base }];
+  constructor(base: Configuration, index: LogIndex, sinceTerm: Term = 0) {
+    this.#remembered = [{ index, configuration: base, unwritten: sinceTerm > 0 }];
+    this.#sinceTerm = sinceTerm;
     this.#refresh();
+  }
+
+  /** The one in force is an operator's word and stands in nobody's log. */
+  get unwritten(): boolean {
+    return this.#latest.unwritten;
   }
 
   /** The one in force. */
@@ -128,10 +137,10 @@ export class Membership {
   appended(entries: readonly LogEntry[]): boolean {
     let found = false;
     for (const entry of entries) {
-      if (entry.type !== entryConfiguration || entry.index <= this.index) continue;
+      if (entry.type !== entryConfiguration || entry.index <= this.index || entry.term < this.#sinceTerm) continue;
       const configuration = decodeConfiguration(entry.data);
       if (configuration === undefined) continue;
-      this.#remembered.push({ index: entry.index, configuration });
+      this.#remembered.push({ index: entry.index, configuration, unwritten: false });
       found = true;
     }
     if (found) this.#refresh();
@@ -157,7 +166,7 @@ export class Membership {
   /** A snapshot replaced the log. */
   replaced(configuration: Configuration, index: LogIndex): void {
     this.#remembered.length = 0;
-    this.#remembered.push({ index, configuration });
+    this.#remembered.push({ index, configuration, unwritten: false });
     this.#refresh();
   }
 

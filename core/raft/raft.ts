@@ -38,7 +38,7 @@ import {
   onVoteReply,
 } from "./election.ts";
 import { RaftLog } from "./log.ts";
-import { decodeConfiguration, encodeConfiguration, Membership } from "./membership.ts";
+import { encodeConfiguration } from "./membership.ts";
 import {
   type Configuration,
   defaultLimits,
@@ -52,6 +52,7 @@ import {
   type SnapshotPoint,
 } from "./messages.ts";
 import { flushReads, leaseValid, majorityContact, requestRead, sendHeartbeats } from "./reads.ts";
+import { type Recovered, restoredMembership } from "./recovery.ts";
 import {
   configurationChanged,
   onAppend,
@@ -71,6 +72,8 @@ export interface RaftRestored {
   readonly hardState: HardState;
   readonly entries: readonly LogEntry[];
   readonly snapshot: SnapshotPoint | undefined;
+  /** Up to where the store dropped entries for a snapshot; 0 for nothing. */
+  readonly compacted?: LogIndex;
 }
 
 export interface RaftMachineOptions {
@@ -83,6 +86,8 @@ export interface RaftMachineOptions {
   readonly restored: RaftRestored;
   /** The group's first configuration. Ignored when a log or a snapshot was restored. */
   readonly bootstrap?: Configuration;
+  /** What an operator decided after a majority was lost; see recovery.ts. */
+  readonly recovered?: Recovered | undefined;
   /** Monotonic. */
   readonly now: Millis;
 }
@@ -98,13 +103,12 @@ export class RaftMachine implements Machine<RaftInput> {
     const { id, random, timing, now, restored } = options;
     assert(timing.lease <= timing.heartbeat, "a lease ends before anyone else may be elected");
     const { snapshot } = restored;
-    const base = snapshot === undefined ? { servers: [] } : decodeConfiguration(snapshot.configuration);
-    if (base === undefined)
+    const membership = restoredMembership(restored, options.recovered);
+    if (membership === undefined)
       throw new AgentError("snapshot-corrupt", {
         message: `Cannot resume: the snapshot at ${snapshot?.index} names no readable configuration`,
       });
-    const { log, staleFrom } = RaftLog.restore(restored.entries, snapshot);
-    const membership = new Membership(base, snapshot?.configurationIndex ?? 0);
+    const { log, staleFrom } = RaftLog.restore(restored.entries, snapshot, restored.compacted ?? 0);
     membership.appended(log.slice(log.purged, log.last, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY));
     const limits = { ...defaultLimits, ...options.limits };
     this.#raft = new RaftState({ id, random, timing, limits, hardState: restored.hardState, log, membership, now });
@@ -112,6 +116,9 @@ export class RaftMachine implements Machine<RaftInput> {
       this.#raft.truncateFrom = staleFrom;
       this.#raft.compactTo = log.last;
     }
+    const since = options.recovered?.term ?? 0;
+    // Durable before anything is said in it.
+    if (this.#raft.term < since) this.#raft.changeHardState(since, undefined);
     const untouched = restored.entries.length === 0 && snapshot === undefined;
     if (options.bootstrap !== undefined && untouched) this.#bootstrap(options.bootstrap);
     this.#raft.drawElectionDeadline(timing.heartbeat);

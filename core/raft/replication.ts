@@ -15,6 +15,7 @@ import { changed, encodeConfiguration } from "./membership.ts";
 import {
   type Append,
   type AppendReply,
+  type Configuration,
   type DropReason,
   entryConfiguration,
   entryNoop,
@@ -33,6 +34,7 @@ import { continueTransfer } from "./transfer.ts";
 export function beginLeadership(raft: RaftState): void {
   raft.becomeLeader();
   appendEntry(raft, entryNoop, new Uint8Array(0));
+  if (raft.membership.unwritten) writeConfiguration(raft, raft.membership.configuration);
   sendHeartbeats(raft);
 }
 
@@ -56,6 +58,10 @@ export function proposeChange(raft: RaftState, id: number, change: MembershipCha
     return;
   }
   raft.events.push({ kind: "accepted", id, index: raft.log.last + 1, count: 1, term: raft.term });
+  writeConfiguration(raft, configuration);
+}
+
+function writeConfiguration(raft: RaftState, configuration: Configuration): void {
   const entry = appendEntry(raft, entryConfiguration, encodeConfiguration(configuration));
   if (raft.membership.appended([entry])) configurationChanged(raft);
 }

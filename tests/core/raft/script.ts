@@ -15,20 +15,24 @@
  *   change a add=d | voter=d | demote=d | remove=d
  *   snapshot a | install a b       a saves one; the newest of a arrives at b
  *   crash a | start a              what was not synced is lost
+ *   recover a b [learners=c]       while b is down: b's operator says that a and b are the group
  *   log a | state [a]
  */
 import type { HardState, LogEntry } from "../../../core/ports/storage.ts";
 import { decodeConfiguration } from "../../../core/raft/membership.ts";
 import {
+  type Configuration,
   entryCommand,
   entryConfiguration,
   type MembershipChange,
   type RaftEvent,
   type RaftInput,
   type RaftMessage,
+  type RaftServer,
   type SnapshotPoint,
 } from "../../../core/raft/messages.ts";
-import { RaftMachine } from "../../../core/raft/raft.ts";
+import { RaftMachine, type RaftRestored } from "../../../core/raft/raft.ts";
+import { type Recovered, recoveryTerm } from "../../../core/raft/recovery.ts";
 import type { TakenWrite } from "../../../core/raft/disk.ts";
 import { text, utf8 } from "../../../core/types/bytes.ts";
 import { trapAmbient } from "../../support/harness.ts";
@@ -39,10 +43,11 @@ const timing = { heartbeat: 100, election: 100, lease: 50 };
 
 interface Server {
   readonly id: string;
-  readonly bootstrap: { servers: readonly { id: string; address: string; voter: boolean }[] } | undefined;
+  readonly bootstrap: Configuration | undefined;
   hardState: HardState;
   entries: LogEntry[];
   snapshot: SnapshotPoint | undefined;
+  recovered: Recovered | undefined;
   machine: RaftMachine | undefined;
   slow: boolean;
   writing: TakenWrite | undefined;
@@ -136,6 +141,12 @@ export class RaftScript {
       case "crash":
         Object.assign(this.#server(first), { machine: undefined, writing: undefined });
         return;
+      case "recover": {
+        const server = this.#server(words[words.length - 1] ?? "");
+        const configuration = configurationOf(words, options["learners"]?.split(",") ?? []);
+        server.recovered = { configuration, term: recoveryTerm(restoredOf(server), server.recovered) };
+        return;
+      }
       case "start":
         this.#start(this.#server(first));
         return;
@@ -156,19 +167,19 @@ export class RaftScript {
       this.#servers.clear();
       this.#network = [];
     }
-    const servers = [...ids.map((id) => ({ id, voter: true })), ...learners.map((id) => ({ id, voter: false }))].filter(
-      ({ id }) => id !== "-",
+    const group = configurationOf(
+      ids.filter((id) => id !== "-"),
+      learners,
     );
-    const bootstrap = configured
-      ? { servers: servers.map(({ id, voter }) => ({ id, address: `${id}:8300`, voter })) }
-      : undefined;
-    for (const { id } of servers) {
+    const bootstrap = configured ? group : undefined;
+    for (const { id } of group.servers) {
       const server: Server = {
         id,
         bootstrap,
         hardState: { term: 0, votedFor: undefined },
         entries: [],
         snapshot: undefined,
+        recovered: undefined,
         machine: undefined,
         slow: false,
         writing: undefined,
@@ -184,7 +195,8 @@ export class RaftScript {
       random: constantRandom(),
       timing,
       limits: this.#limits,
-      restored: { hardState: server.hardState, entries: server.entries, snapshot: server.snapshot },
+      restored: restoredOf(server),
+      recovered: server.recovered,
       ...(server.bootstrap === undefined ? {} : { bootstrap: server.bootstrap }),
       now: this.#now,
     });
@@ -318,6 +330,16 @@ export class RaftScript {
     act();
     this.#out = out;
   }
+}
+
+/** The store is one array; a machine must not see it change. */
+function restoredOf({ hardState, entries, snapshot }: Server): RaftRestored {
+  return { hardState, entries: entries.slice(), snapshot };
+}
+
+function configurationOf(voters: readonly string[], learners: readonly string[]): Configuration {
+  const server = (id: string, voter: boolean): RaftServer => ({ id, address: `${id}:8300`, voter });
+  return { servers: [...voters.map((id) => server(id, true)), ...learners.map((id) => server(id, false))] };
 }
 
 function changeOf(options: Readonly<Record<string, string>>): MembershipChange {
