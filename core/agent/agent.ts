@@ -14,7 +14,7 @@
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { planReload } from "../config/reload.ts";
-import type { AgentApi, LocalApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { AgentApi, EventsApi, LocalApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
 import { createHooks, type Hooks } from "../plugin/hooks.ts";
 import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
 import type { Logger, LogLevel, Runtime, Storage } from "../ports/mod.ts";
@@ -25,6 +25,7 @@ import { AntiEntropy } from "./anti-entropy.ts";
 import { CheckRunner } from "./check-runner.ts";
 import { ClientRole } from "./client-role.ts";
 import { CoordinateSender } from "./coordinate-sender.ts";
+import { Events } from "./events.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
 import { Registrations } from "./registrations.ts";
@@ -57,6 +58,7 @@ export class Agent implements AgentApi {
   readonly store: StoreApi;
   readonly local: LocalApi;
   readonly cluster: RoleCluster;
+  readonly events: EventsApi;
   readonly snapshots?: SnapshotApi;
   readonly hooks: Hooks;
 
@@ -67,7 +69,7 @@ export class Agent implements AgentApi {
   readonly #registrations: Registrations;
   readonly #antiEntropy: AntiEntropy;
   readonly #coordinateSender: CoordinateSender;
-  readonly #retryJoin: RetryJoin;
+  readonly #retryJoins: readonly RetryJoin[];
   readonly #plugins: PluginHost;
   #config: AgentConfig;
   #stopping: Promise<void> | undefined;
@@ -83,6 +85,14 @@ export class Agent implements AgentApi {
     this.hooks = createHooks((hook, error) => this.#logger.log("error", "a listener failed", { hook, error: messageOf(error) }));
     const now = (): number => clock.wall();
 
+    const events = new Events({
+      config: () => this.#config,
+      local: this.#localState,
+      crypto,
+      logger: this.#logger,
+      send: (name, payload, where) => this.#role.fireEvent(name, payload, where),
+    });
+    this.events = events;
     const roleOptions: RoleOptions = {
       runtime,
       storage,
@@ -92,6 +102,7 @@ export class Agent implements AgentApi {
       sockets: dependencies.sockets,
       logger: this.#logger,
       onMember: (member) => this.#onMember(member),
+      onUserEvent: (payload, time) => events.receive(payload, time),
       onLeaderChanged: (leader) => this.hooks.notify("leaderChanged", { leader }),
       onCatalogDoubtful: () => this.#antiEntropy.syncFull(),
       onEnd: (code) => dependencies.onEnd?.(code),
@@ -100,15 +111,22 @@ export class Agent implements AgentApi {
     this.store = this.#role.store;
     this.cluster = this.#role.cluster;
     if (this.#role.snapshots !== undefined) this.snapshots = this.#role.snapshots;
-    this.#retryJoin = new RetryJoin({
-      clock,
-      logger: this.#logger,
-      addresses: config.retryJoin,
-      interval: config.retryInterval,
-      attemptsMax: config.retryMax,
-      join: (addresses) => this.cluster.join(addresses, "lan"),
-      onExhausted: () => dependencies.onEnd?.(1),
-    });
+    const retryJoin = (pool: "lan" | "wan", addresses: readonly string[], interval: Millis, attemptsMax: number): RetryJoin =>
+      new RetryJoin({
+        pool,
+        clock,
+        logger: this.#logger,
+        addresses,
+        interval,
+        attemptsMax,
+        join: (known) => this.cluster.join(known, pool),
+        onExhausted: () => dependencies.onEnd?.(1),
+      });
+    this.#retryJoins = [
+      retryJoin("lan", config.retryJoin, config.retryInterval, config.retryMax),
+      // Only servers are in the WAN pool.
+      ...(config.server ? [retryJoin("wan", config.retryJoinWan, config.retryIntervalWan, config.retryMaxWan)] : []),
+    ];
 
     const persisted =
       config.dataDir === undefined ? undefined : createPersisted({ files: storage.files, crypto, clock, logger: this.#logger });
@@ -191,9 +209,11 @@ export class Agent implements AgentApi {
       this.#logger.log("info", "started state syncer");
       this.#antiEntropy.start();
       if (!this.#config.disableCoordinates) this.#coordinateSender.start();
-      const join = (addresses: readonly string[]): Promise<number> => this.cluster.join(addresses, "lan");
-      await startJoin(this.#config.startJoin, { logger: this.#logger, join });
-      this.#retryJoin.start();
+      const { startJoin: lan, startJoinWan: wan } = this.#config;
+      const logger = this.#logger;
+      await startJoin(lan, { pool: "lan", logger, join: (addresses) => this.cluster.join(addresses, "lan") });
+      await startJoin(wan, { pool: "wan", logger, join: (addresses) => this.cluster.join(addresses, "wan") });
+      for (const retryJoin of this.#retryJoins) retryJoin.start();
     } catch (error) {
       await this.stop();
       throw error;
@@ -222,7 +242,7 @@ export class Agent implements AgentApi {
   async leave(): Promise<void> {
     if (this.#left) return;
     this.#left = true;
-    this.#retryJoin.stop();
+    for (const retryJoin of this.#retryJoins) retryJoin.stop();
     await this.#role.leave();
     // Requests that are still on their way are answered meanwhile.
     if (this.#dependencies.sockets) await this.#pause(this.#config.leaveDrainTime);
@@ -245,7 +265,7 @@ export class Agent implements AgentApi {
 
   async #stop(): Promise<void> {
     this.#logger.log("info", "Requesting shutdown");
-    this.#retryJoin.stop();
+    for (const retryJoin of this.#retryJoins) retryJoin.stop();
     this.#antiEntropy.stop();
     this.#coordinateSender.stop();
     this.#registrations.stop();

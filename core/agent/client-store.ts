@@ -11,13 +11,24 @@ import type { Answers, Query, QueryKind, QueryOf, Selection } from "../catalog/q
 import { Fields, textOf } from "../codec/fields.ts";
 import type { Encodable, Value } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { Blocking, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type {
+  Blocking,
+  DatacenterMap,
+  RaftPeer,
+  ReadMeta,
+  ReadOptions,
+  Shared,
+  SharedRead,
+  StoreApi,
+} from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
 import { decodeQueryMeta, encodeQueryOptions } from "../rpc/endpoints/query-options.ts";
+import { decodeDatacenterMaps } from "../rpc/endpoints/datacenter-maps.ts";
 import { instancesByAddress, type ReadMethod, readMethodByKind } from "../rpc/endpoints/reads.ts";
 import { writeCalls } from "../rpc/endpoints/writes.ts";
+import type { Bytes } from "../types/bytes.ts";
 import { AgentError, assert } from "../types/errors.ts";
-import type { Millis } from "../types/ids.ts";
+import type { Millis, NodeId } from "../types/ids.ts";
 import { RemoteWatches } from "./remote-watches.ts";
 import type { ServerCalls } from "./server-calls.ts";
 
@@ -106,27 +117,50 @@ export class ClientStore implements StoreApi {
   }
 
   /** Who leads, as a server knows it: "ip:port", "" for nobody. */
-  leader(): Promise<string> {
-    return this.#status("Status.Leader", (reply) => textOf(reply, "leader"));
+  leader(datacenter?: string): Promise<string> {
+    return this.#status("Status.Leader", datacenter, (reply) => textOf(reply, "leader"));
   }
 
   /** The servers' addresses. */
-  peers(): Promise<readonly string[]> {
-    return this.#status("Status.Peers", texts);
+  peers(datacenter?: string): Promise<readonly string[]> {
+    return this.#status("Status.Peers", datacenter, texts);
   }
 
   /** As a server sorts them: nearest first. */
   datacenters(): Promise<readonly string[]> {
-    return this.#status("Catalog.ListDatacenters", texts);
+    return this.#status("Catalog.ListDatacenters", undefined, texts);
   }
 
-  /** Who waits is told `closed`. The client is its owner's to close. */
-  stop(): void {
-    this.#watches.stop();
+  /** As a server of the WAN pool knows them. */
+  datacenterMaps(): Promise<readonly DatacenterMap[]> {
+    return this.#status("Coordinate.ListDatacenters", undefined, decodeDatacenterMaps);
   }
 
-  #status<Reply>(method: string, decode: (reply: Value) => Reply): Promise<Reply> {
-    const { datacenter, token } = this.#target({});
+  /** A server gossips a user event. Not a read: fired twice is two events. */
+  fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void> {
+    const { datacenter, token } = this.#target(where);
+    const options = encodeQueryOptions({ consistency: "stale", token, minIndex: 0, wait: 0 });
+    const args = { Datacenter: datacenter, Name: name, Payload: payload, ...options };
+    return this.#call("Internal.EventFire", args, false, () => undefined);
+  }
+
+  /** The Raft configuration as a server knows it. */
+  raftServers(): Promise<readonly RaftPeer[]> {
+    return this.#status("Operator.RaftGetConfiguration", (reply) => new Fields(reply).list("Servers").map(decodePeer));
+  }
+
+  /** Takes a server out of the Raft configuration. */
+  async removeRaftServer(id: NodeId): Promise<void> {
+    await this.#write("Operator.RaftRemovePeerByID", { Address: "", ID: id }, {}, () => undefined);
+  }
+
+  /** Who waits is told why; default: `closed`. The client is its owner's to close. */
+  stop(reason?: AgentError): void {
+    this.#watches.stop(reason);
+  }
+
+  #status<Reply>(method: string, where: string | undefined, decode: (reply: Value) => Reply): Promise<Reply> {
+    const { datacenter, token } = this.#target(where === undefined ? {} : { datacenter: where });
     const options = encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 });
     return this.#call(method, { Datacenter: datacenter, ...options }, true, decode);
   }
@@ -207,4 +241,15 @@ export class ClientStore implements StoreApi {
 
 function texts(reply: Value): readonly string[] {
   return new Fields(new Map([["list", reply]])).texts("list");
+}
+
+function decodePeer(value: Value): RaftPeer {
+  const fields = new Fields(value);
+  return {
+    id: fields.text("ID"),
+    node: fields.text("Node"),
+    address: fields.text("Address"),
+    voter: fields.flag("Voter"),
+    leader: fields.flag("Leader"),
+  };
 }

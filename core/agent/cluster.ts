@@ -187,17 +187,18 @@ export class Cluster implements ClusterApi {
     return this.#options.group.servers().map((server) => server.address);
   }
 
-  raftServers(): readonly RaftPeer[] {
+  raftServers(): Promise<readonly RaftPeer[]> {
     const { group } = this.#options;
     const leader = group.leader();
     const names = new Map(this.servers().map((server) => [server.id, server.name]));
-    return group.servers().map(({ id, address, voter }) => ({
+    const peers = group.servers().map(({ id, address, voter }) => ({
       id,
       node: names.get(id) ?? "(unknown)",
       address,
       voter,
       leader: id === leader,
     }));
+    return Promise.resolve(peers);
   }
 
   removeRaftServer(id: NodeId): Promise<void> {

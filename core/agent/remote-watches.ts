@@ -115,9 +115,8 @@ export class RemoteWatches {
     });
   }
 
-  /** Rejects everyone who waits with `closed`. */
-  stop(): void {
-    const closed = new AgentError("closed", { message: "The agent is shutting down" });
+  /** Rejects everyone who waits. */
+  stop(closed: AgentError = new AgentError("closed", { message: "The agent is shutting down" })): void {
     for (const entry of [...this.#entries.values()]) this.#rejectAll(entry, closed);
     this.#timer?.cancel();
     this.#timer = undefined;

@@ -1,5 +1,5 @@
 /**
- * Joining others at start: `start_join` once, `retry_join` until it works.
+ * Joining others at start: `start_join` once, `retry_join` until it works; for either pool.
  *
  *   trying ──one address answered──► joined
  *     ▲ └──none did──► waiting `retry_interval` ──┐        after `retry_max` attempts: the agent ends
@@ -16,6 +16,7 @@ const youngFor: Millis = 10_000;
 const youngInterval: Millis = 250;
 
 export interface RetryJoinOptions {
+  readonly pool: "lan" | "wan";
   readonly clock: Clock;
   readonly logger: Logger;
   readonly addresses: readonly string[];
@@ -40,9 +41,9 @@ export class RetryJoin {
   }
 
   start(): void {
-    const { addresses, clock, logger } = this.#options;
+    const { addresses, clock, logger, pool } = this.#options;
     if (addresses.length === 0) return;
-    logger.log("info", "Joining cluster...", { cluster: "LAN" });
+    logger.log("info", "Joining cluster...", { cluster: pool.toUpperCase() });
     this.#youngUntil = clock.monotonic() + youngFor;
     void this.#try(); // reports to the log
   }
@@ -53,33 +54,34 @@ export class RetryJoin {
   }
 
   async #try(): Promise<void> {
-    const { addresses, clock, logger, interval, attemptsMax, join, onExhausted } = this.#options;
+    const { addresses, clock, logger, interval, attemptsMax, join, onExhausted, pool } = this.#options;
+    const cluster = pool.toUpperCase();
     const isAttempt = clock.monotonic() >= this.#nextAttemptAt;
     if (isAttempt) {
-      logger.log("info", "(LAN) joining", { lan_addresses: addresses });
+      logger.log("info", `(${cluster}) joining`, { [`${pool}_addresses`]: addresses });
       this.#nextAttemptAt = clock.monotonic() + interval;
     }
     let problem: string;
     try {
       const joined = await join(addresses);
       if (this.#stopped) return;
-      logger.log("info", "(LAN) joined", { number_of_nodes: joined });
-      logger.log("info", "Join cluster completed. Synced with initial agents", { cluster: "LAN", num_agents: joined });
+      logger.log("info", `(${cluster}) joined`, { number_of_nodes: joined });
+      logger.log("info", "Join cluster completed. Synced with initial agents", { cluster, num_agents: joined });
       return;
     } catch (error) {
       problem = messageOf(error);
     }
     if (this.#stopped) return;
     if (isAttempt) {
-      logger.log("warn", "(LAN) couldn't join", { number_of_nodes: 0, error: problem });
+      logger.log("warn", `(${cluster}) couldn't join`, { number_of_nodes: 0, error: problem });
       this.#attempts++;
       if (attemptsMax > 0 && this.#attempts >= attemptsMax) {
-        logger.log("error", "max join LAN retry exhausted, exiting");
+        logger.log("error", `max join ${cluster} retry exhausted, exiting`);
         onExhausted();
         return;
       }
       logger.log("warn", "Join cluster failed, will retry", {
-        cluster: "LAN",
+        cluster,
         retry_interval: `${interval / 1000}s`,
         error: problem,
       });
@@ -91,18 +93,23 @@ export class RetryJoin {
   }
 }
 
-/** `start_join`: one attempt, whose failure ends the start. */
+/** `start_join` and `start_join_wan`: one attempt, whose failure ends the start. */
 export async function startJoin(
   addresses: readonly string[],
-  parts: { readonly logger: Logger; readonly join: (addresses: readonly string[]) => Promise<number> },
+  parts: {
+    readonly pool: "lan" | "wan";
+    readonly logger: Logger;
+    readonly join: (addresses: readonly string[]) => Promise<number>;
+  },
 ): Promise<void> {
   if (addresses.length === 0) return;
-  parts.logger.log("info", "(LAN) joining", { lan_addresses: addresses });
+  const cluster = parts.pool.toUpperCase();
+  parts.logger.log("info", `(${cluster}) joining`, { [`${parts.pool}_addresses`]: addresses });
   try {
     const joined = await parts.join(addresses);
-    parts.logger.log("info", "(LAN) joined", { number_of_nodes: joined });
+    parts.logger.log("info", `(${cluster}) joined`, { number_of_nodes: joined });
   } catch (error) {
-    parts.logger.log("warn", "(LAN) couldn't join", { number_of_nodes: 0, error: messageOf(error) });
+    parts.logger.log("warn", `(${cluster}) couldn't join`, { number_of_nodes: 0, error: messageOf(error) });
     throw new AgentError("rejected", { message: messageOf(error), cause: error });
   }
 }

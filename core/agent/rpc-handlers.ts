@@ -17,9 +17,10 @@ import { type Encodable, Encoded, encode } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { ClusterApi, ReadMeta, ReadOptions, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
+import { encodeDatacenterMaps } from "../rpc/endpoints/datacenter-maps.ts";
 import { decodeQueryOptions, encodeQueryMeta } from "../rpc/endpoints/query-options.ts";
 import { instancesByAddress, type ReadMethod, readMethods, sessionId } from "../rpc/endpoints/reads.ts";
-import { encodeCoordinate, encodeSession } from "../rpc/endpoints/wire-records.ts";
+import { encodeSession } from "../rpc/endpoints/wire-records.ts";
 import {
   decodeCoordinateUpdate,
   decodeDeregister,
@@ -212,24 +213,13 @@ function sessionHandlers(options: RpcEndpointsOptions): readonly NamedHandler[] 
 }
 
 function statusHandlers(options: RpcEndpointsOptions): readonly NamedHandler[] {
-  const { cluster, config, raftStats, fireEvent } = options;
+  const { cluster, raftStats, fireEvent } = options;
   const handlers: NamedHandler[] = [
     ["Status.Ping", async () => none],
     ["Status.Leader", async () => cluster.leader()],
     ["Status.Peers", async () => [...cluster.peers()]],
     ["Catalog.ListDatacenters", async () => [...cluster.datacenters()]],
-    [
-      "Coordinate.ListDatacenters",
-      async () => {
-        const { nodeName, datacenter } = config();
-        const own = { Node: nodeName, Segment: "", Coord: encodeCoordinate(cluster.coordinate()) };
-        return cluster.datacenters().map((name) => ({
-          AreaID: "wan",
-          Coordinates: name === datacenter ? [own] : null,
-          Datacenter: name,
-        }));
-      },
-    ],
+    ["Coordinate.ListDatacenters", async () => encodeDatacenterMaps((await cluster.datacenterMaps?.()) ?? [])],
   ];
   if (raftStats !== undefined)
     handlers.push([

@@ -38,6 +38,7 @@ export class ServerList {
   #servers: KnownServer[] = [];
   #timer: Timer | undefined;
   #stopped = false;
+  #offline = false;
 
   constructor(options: ServerListOptions) {
     this.#options = options;
@@ -45,6 +46,11 @@ export class ServerList {
 
   get size(): number {
     return this.#servers.length;
+  }
+
+  /** None of them answered when they were last asked, and gossip has not brought one back since. */
+  get offline(): boolean {
+    return this.#offline;
   }
 
   /** Undefined: none is known. */
@@ -59,6 +65,7 @@ export class ServerList {
     const known = new Set(this.#servers.map(keyOf));
     for (const [key, server] of present) {
       if (known.has(key)) continue;
+      this.#offline = false;
       this.#options.logger.log("info", "adding server", { server: describe(server) });
       this.#servers.splice(below(this.#options.random, this.#servers.length + 1), 0, server);
     }
@@ -72,6 +79,22 @@ export class ServerList {
     if (this.#servers.length < 2 || keyOf(this.#servers[0] as KnownServer) !== key) return;
     this.#servers.push(this.#servers.shift() as KnownServer);
     this.#options.logger.log("debug", "cycled away from server", { server: describe(server) });
+  }
+
+  /** As {@link failed}. */
+  failedByName(name: string): void {
+    const [first] = this.#servers;
+    if (first?.name === name) this.failed(first);
+  }
+
+  /** One of them is back: asking is worth while again. */
+  revived(): void {
+    this.#offline = false;
+  }
+
+  /** Looks now for one that answers, which then comes first. */
+  look(): Promise<void> {
+    return this.#rebalance();
   }
 
   stop(): void {
@@ -91,12 +114,13 @@ export class ServerList {
   }
 
   async #rebalance(): Promise<void> {
-    if (this.#servers.length < 2) return;
+    if (this.#servers.length === 0) return;
     for (const server of shuffle(this.#options.random, [...this.#servers])) {
       if (!(await this.#options.ping(server))) continue;
       const at = this.#servers.findIndex((known) => keyOf(known) === keyOf(server));
       // It left while it was asked.
       if (at < 0) continue;
+      this.#offline = false;
       const others = this.#servers.filter((_, index) => index !== at);
       this.#servers = [server, ...shuffle(this.#options.random, others)];
       this.#options.logger.log("debug", "Rebalanced servers, new active server", {
@@ -105,6 +129,7 @@ export class ServerList {
       });
       return;
     }
+    this.#offline = true;
     this.#options.logger.log("debug", "No healthy servers during rebalance, aborting");
   }
 }

@@ -6,6 +6,7 @@
  *   read  stale: at once
  *         default: leader, while its lease holds │ consistent: leader, after a read index
  *         follower: asks the leader for the index from which on its own catalog is fresh enough, and answers from that
+ *   for another datacenter: asks one of its servers (datacenters.ts)
  *
  * Without a leader a request is held for `rpc_hold_timeout`, as Consul does, then fails with `No cluster leader`. A
  * write is only sent again when it was certainly not carried out.
@@ -45,6 +46,8 @@ export interface ServerStoreOptions {
   readonly leader: Leader;
   /** Asks another server of the group; see forwarding.ts. */
   readonly ask: (to: NodeId, request: ServerRequest, timeout: Millis) => Promise<unknown>;
+  /** The catalog of another datacenter. Throws `no-datacenter`, or `rejected` when none of its servers answers. */
+  readonly elsewhere: (datacenter: string) => StoreApi;
   readonly clock: Clock;
   readonly config: () => AgentConfig;
 }
@@ -71,7 +74,8 @@ export class ServerStore implements StoreApi {
     query: QueryOf<Kind>,
     options: ReadOptions,
   ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
-    this.#requireLocal(options.datacenter);
+    const remote = this.#remote(options.datacenter);
+    if (remote !== undefined) return remote.read<Kind>(query, options);
     await this.#consistent(options.consistency);
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
     return { meta: this.#metaFor(options.consistency, index), answer };
@@ -90,7 +94,8 @@ export class ServerStore implements StoreApi {
     request: SharedRead<Kind, Rendered>,
     blocking?: Blocking,
   ): Promise<Shared<Rendered>> {
-    this.#requireLocal(request.options.datacenter);
+    const remote = this.#remote(request.options.datacenter);
+    if (remote !== undefined) return remote.readShared(request, blocking);
     await this.#consistent(request.options.consistency);
     const shared = await this.#options.shared.read(request, blocking);
     if (request.options.consistency === "stale" || this.#options.raft.isLeader()) return shared;
@@ -101,8 +106,9 @@ export class ServerStore implements StoreApi {
     return this.#mayAnswerNow(consistency) ? this.#options.shared.now<Rendered>(key) : undefined;
   }
 
-  async write(command: Command, options: { readonly datacenter?: string } = {}): Promise<CommandResult> {
-    this.#requireLocal(options.datacenter);
+  async write(command: Command, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<CommandResult> {
+    const remote = this.#remote(options.datacenter);
+    if (remote !== undefined) return remote.write(command, options);
     const data = encode(command);
     if (this.#options.raft.isLeader()) {
       try {
@@ -120,8 +126,9 @@ export class ServerStore implements StoreApi {
     return { kind: "rejected", message: forwardedPrefix + value.message };
   }
 
-  async renewSession(id: string, options: { readonly datacenter?: string } = {}): Promise<boolean> {
-    this.#requireLocal(options.datacenter);
+  async renewSession(id: string, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<boolean> {
+    const remote = this.#remote(options.datacenter);
+    if (remote !== undefined) return remote.renewSession(id, options);
     const { value } = await this.#atLeader({
       here: async () => this.#renewHere(id),
       there: async (leader) => (await this.#options.ask(leader, { kind: "renewSession", id }, readTimeout)) === true,
@@ -231,9 +238,10 @@ export class ServerStore implements StoreApi {
     }
   }
 
-  #requireLocal(datacenter: string | undefined): void {
-    if (datacenter === undefined || datacenter === "" || datacenter === this.#options.config().datacenter) return;
-    throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+  /** Undefined: this catalog is meant. */
+  #remote(datacenter: string | undefined): StoreApi | undefined {
+    if (datacenter === undefined || datacenter === "" || datacenter === this.#options.config().datacenter) return undefined;
+    return this.#options.elsewhere(datacenter);
   }
 
   /** Until there is a leader, or for `pause`. Rejects with `no-leader` at the deadline, and when too many wait already. */

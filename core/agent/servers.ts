@@ -40,6 +40,12 @@ export function serversAmong(members: readonly Member[], datacenter: string): re
   return members.flatMap((member) => serverOf(member, datacenter) ?? []);
 }
 
+/** Why these members may not be in our WAN pool; undefined: they may. Asked as {@link refuseInLan} is. */
+export function refuseInWan(members: readonly Member[]): string | undefined {
+  const stranger = members.find((member) => serverOf(member, member.tags["dc"] ?? "") === undefined);
+  return stranger === undefined ? undefined : `Member '${stranger.name}' is not a server`;
+}
+
 /**
  * Why these members may not be in our LAN pool; undefined: they may (Consul 1.8, agent/consul/merge.go).
  * Asked with all members of the other side on a join, and with one on each announcement.

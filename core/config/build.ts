@@ -142,6 +142,11 @@ class Builder {
       retryJoin: this.#list("retry_join"),
       retryInterval: this.#millis("retry_interval"),
       retryMax: this.#number("retry_max"),
+      startJoinWan: this.#list("start_join_wan"),
+      retryJoinWan: this.#list("retry_join_wan"),
+      retryIntervalWan: this.#millis("retry_interval_wan"),
+      retryMaxWan: this.#number("retry_max_wan"),
+      reconnectTimeoutWan: this.#millis("reconnect_timeout_wan"),
       rejoinAfterLeave: this.#flag("rejoin_after_leave"),
       autopilot: {
         cleanupDeadServers: this.#flag("autopilot.cleanup_dead_servers"),
@@ -153,6 +158,10 @@ class Builder {
 
       gossipLan: this.#gossip("gossip_lan"),
       gossipWan: this.#gossip("gossip_wan"),
+      encrypt: this.#text("encrypt"),
+      encryptVerifyIncoming: this.#flag("encrypt_verify_incoming"),
+      encryptVerifyOutgoing: this.#flag("encrypt_verify_outgoing"),
+      disableKeyringFile: this.#flag("disable_keyring_file"),
 
       logLevel: this.#logLevel(),
       logJson: this.#flag("log_json"),

@@ -97,12 +97,26 @@ export interface AgentConfig {
   readonly retryJoin: readonly string[];
   readonly retryInterval: Millis;
   readonly retryMax: number;
+  /** The same for servers of other datacenters. */
+  readonly startJoinWan: readonly string[];
+  readonly retryJoinWan: readonly string[];
+  readonly retryIntervalWan: Millis;
+  readonly retryMaxWan: number;
+  /** A failed member of the WAN pool is forgotten after this. */
+  readonly reconnectTimeoutWan: Millis;
   /** Members known before are joined again at start, although this agent had left them. */
   readonly rejoinAfterLeave: boolean;
   readonly autopilot: AutopilotConfig;
 
   readonly gossipLan: GossipConfig;
   readonly gossipWan: GossipConfig;
+  /** The key that encrypts gossip, in base64: for the start, while there is no keyring file. "": none. Secret: never shown or logged. */
+  readonly encrypt: string;
+  /** Refuse gossip in plain text, and send none: both false while encryption is being enabled member by member. */
+  readonly encryptVerifyIncoming: boolean;
+  readonly encryptVerifyOutgoing: boolean;
+  /** Changed keys are forgotten at the end. */
+  readonly disableKeyringFile: boolean;
 
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly logJson: boolean;

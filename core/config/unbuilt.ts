@@ -1,6 +1,6 @@
 /**
  * Saying no to what is not there yet. A key is refused only when its value asks for something: `acl.enabled = false`,
- * `retry_join_wan = []` and the like pass, so that existing files need as few changes as possible.
+ * `encrypt = ""` and the like pass, so that existing files need as few changes as possible.
  */
 import { AgentError } from "../types/errors.ts";
 import type { AgentConfig } from "./config.ts";
@@ -19,6 +19,8 @@ export function refuseUnbuilt(settings: Settings, config: AgentConfig): void {
   }
   if (config.retryJoin.some((address) => address.includes("provider=")))
     problems.push("retry_join: finding others through a cloud provider is not supported yet");
+  if (config.retryJoinWan.some((address) => address.includes("provider=")))
+    problems.push("retry_join_wan: finding others through a cloud provider is not supported yet");
   const primary = settings.get("primary_datacenter");
   if (primary !== "" && String(primary).toLowerCase() !== config.datacenter) {
     problems.push("primary_datacenter: another than the agent's own is not supported yet");

@@ -244,7 +244,7 @@ export interface ClusterApi {
   /** RPC addresses of the Raft peers. */
   peers(): readonly string[];
   /** The Raft configuration in force, for operators. Absent where there is none to see. */
-  raftServers?(): readonly RaftPeer[];
+  raftServers?(): Promise<readonly RaftPeer[]>;
   /** Takes a server out of the Raft configuration, wherever the leader is. Rejects with `rejected` and Consul's text. */
   removeRaftServer?(id: string): Promise<void>;
   /** All that are known, nearest first, this agent's own among the nearest. */

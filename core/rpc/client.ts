@@ -80,6 +80,19 @@ export class RpcClient {
     }
   }
 
+  /** Ends all sessions; calls in flight reject with `connection-closed`. The next call dials again. */
+  disconnect(): void {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    const reason = new AgentError("connection-closed", { message: "rpc error making call: EOF" });
+    for (const session of sessions) {
+      session.then(
+        (open) => open.close(reason),
+        () => {}, // was told to those who dialled
+      );
+    }
+  }
+
   /** Ends all sessions; calls in flight reject. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -181,9 +194,9 @@ class Session {
     this.#timer = this.#clock.after(this.#idleTimeout, () => this.close());
   }
 
-  close(): void {
+  close(reason?: Error): void {
     this.#timer?.cancel();
-    this.#mux.close();
+    this.#mux.close(reason);
   }
 }
 

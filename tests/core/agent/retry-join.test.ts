@@ -3,7 +3,7 @@ import { RetryJoin, startJoin } from "../../../core/agent/retry-join.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { settle, VirtualClock } from "../../support/virtual-clock.ts";
 
-function attempt(options: { readonly attemptsMax?: number; readonly failures: number }) {
+function attempt(options: { readonly attemptsMax?: number; readonly failures: number; readonly pool?: "lan" | "wan" }) {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const logger = {
@@ -13,6 +13,7 @@ function attempt(options: { readonly attemptsMax?: number; readonly failures: nu
   const calls: number[] = [];
   let exhausted = 0;
   const join = new RetryJoin({
+    pool: options.pool ?? "lan",
     clock,
     logger,
     addresses: ["a", "b"],
@@ -75,10 +76,25 @@ describe("retry_join", () => {
   });
 });
 
+describe("retry_join_wan", () => {
+  it("gives up in Consul's words, about the other pool", async () => {
+    const { clock, lines, exhausted } = attempt({ failures: 9, attemptsMax: 1, pool: "wan" });
+    await clock.advance(1);
+    assert.equal(exhausted(), 1);
+    assert.deepEqual(lines, [
+      "info: Joining cluster...",
+      "info: (WAN) joining",
+      "warn: (WAN) couldn't join",
+      "error: max join WAN retry exhausted, exiting",
+    ]);
+  });
+});
+
 describe("start_join", () => {
   it("has one attempt; with nowhere to go it does nothing", async () => {
     const logger = { log: () => {}, child: () => logger } as never;
-    await startJoin([], { logger, join: () => Promise.reject(new Error("not called")) });
-    await assert.rejects(startJoin(["a"], { logger, join: () => Promise.reject(new Error("no")) }), { message: "no" });
+    const pool = "lan";
+    await startJoin([], { pool, logger, join: () => Promise.reject(new Error("not called")) });
+    await assert.rejects(startJoin(["a"], { pool, logger, join: () => Promise.reject(new Error("no")) }), { message: "no" });
   });
 });

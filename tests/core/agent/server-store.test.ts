@@ -4,6 +4,7 @@ import { SharedReads } from "../../../core/agent/shared-reads.ts";
 import type { ServerRequest } from "../../../core/agent/forwarding.ts";
 import { decodeRequest, encodeRequest } from "../../../core/agent/forwarding.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
+import type { StoreApi } from "../../../core/plugin/agent-api.ts";
 import { encode } from "../../../core/codec/cbor.ts";
 import { leadershipLost } from "../../../core/raft/driver.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
@@ -24,6 +25,16 @@ class Follower {
   answers: (unknown | AgentError)[] = [];
   readonly #behind: { readonly index: number; readonly resolve: () => void }[] = [];
   readonly store: ServerStore;
+  /** What was asked of the store of dc2, which answers with the question. */
+  readonly elsewhere: unknown[] = [];
+  readonly dc2 = new Proxy({} as StoreApi, {
+    get:
+      (_, method) =>
+      async (...args: readonly unknown[]) => {
+        this.elsewhere.push([method, ...args]);
+        return `dc2 ${String(method)}`;
+      },
+  });
 
   constructor() {
     const raft = {
@@ -51,6 +62,10 @@ class Follower {
       shared,
       raft: raft as unknown as ServerStoreOptions["raft"],
       leader: { leading: false } as ServerStoreOptions["leader"],
+      elsewhere: (datacenter) => {
+        if (datacenter !== "dc2") throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+        return this.dc2;
+      },
       config: () => ({ datacenter: "dc1", rpcHoldTimeout: 7000 }) as ReturnType<ServerStoreOptions["config"]>,
       ask: async (to, request) => {
         this.asked.push({ to, request });
@@ -84,6 +99,35 @@ function watched<Value>(promise: Promise<Value>): { readonly promise: Promise<Va
 }
 
 const failure = (code: ErrorCode, message: string): AgentError => new AgentError(code, { message });
+
+describe("a request for another datacenter", () => {
+  const where = { datacenter: "dc2", token: "t" };
+  const query = { kind: "kvGet", key: "k" } as const;
+  const options = { ...where, consistency: "stale" } as const;
+  const request = { key: "x", query, options, render: () => ({}) };
+  const blocking = { minIndex: 5, wait: 1000 };
+  const acts: readonly (readonly [string, readonly unknown[], (store: ServerStore) => Promise<unknown>])[] = [
+    ["read", [query, options], (store) => store.read<"kvGet">(query, options)],
+    ["readShared", [request, blocking], (store) => store.readShared(request, blocking)],
+    ["write", [barrier, where], (store) => store.write(barrier, where)],
+    ["renewSession", ["s", where], (store) => store.renewSession("s", where)],
+  ];
+  for (const [method, args, act] of acts)
+    it(`is put to that datacenter as it is: ${method}; without a leader here, too`, async () => {
+      const follower = new Follower();
+      follower.leader = undefined;
+      assert.equal(await act(follower.store), `dc2 ${method}`);
+      assert.deepEqual([follower.elsewhere, follower.asked], [[[method, ...args]], []]);
+    });
+
+  it("that nobody knows is refused in Consul's words", async () => {
+    const unknown = { datacenter: "dc9", consistency: "default" } as const;
+    await assert.rejects(new Follower().store.read<"kvGet">(query, unknown), {
+      code: "no-datacenter",
+      message: "No path to datacenter",
+    });
+  });
+});
 
 describe("a follower's write", () => {
   it("is carried out by the leader, whose answer comes back", async () => {

@@ -171,11 +171,8 @@ describe("features that are not built", () => {
     ["acl { enabled = true }", "acl.enabled"],
     ['acl_datacenter = "dc1"', "acl_datacenter"],
     ["connect { enabled = true }", "connect.enabled"],
-    ['encrypt = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="', "encrypt"],
     ["verify_incoming = true", "verify_incoming"],
     ['cert_file = "x"', "cert_file"],
-    ['retry_join_wan = ["a"]', "retry_join_wan"],
-    ['start_join_wan = ["a"]', "start_join_wan"],
     ["ports { https = 8501 }", "ports.https"],
     ["ports { grpc = 8502 }", "ports.grpc"],
     ["dns_config { use_cache = true }", "dns_config.use_cache"],
@@ -212,8 +209,8 @@ describe("features that are not built", () => {
 
   it("are told together", async () => {
     assert.equal(
-      await refusal(hcl('encrypt = "pUqJrVyVRj5jsiYEkM/tFQ==" primary_datacenter = "dc2"')),
-      "2 errors occurred:\n\t* encrypt: not supported yet\n\t* primary_datacenter: another than the agent's own is not supported yet",
+      await refusal(hcl('verify_incoming = true primary_datacenter = "dc2"')),
+      "2 errors occurred:\n\t* verify_incoming: not supported yet\n\t* primary_datacenter: another than the agent's own is not supported yet",
     );
   });
 
@@ -301,6 +298,14 @@ describe("values", () => {
     assert.equal(config.bootstrapExpect, 3);
     assert.deepEqual(config.warnings, ["bootstrap_expect > 0: expecting 3 servers"]);
     assert.deepEqual([config.startJoin, config.retryJoin, config.retryInterval, config.retryMax], [["a"], ["b:1", "c"], 5000, 4]);
+    const wan = await loadConfig(
+      {
+        ...emptySources,
+        fragments: [`data_dir="x" server=true start_join_wan=["d"] retry_join_wan=["e"] retry_interval_wan="7s" retry_max_wan=2`],
+      },
+      configHost(),
+    );
+    assert.deepEqual([wan.startJoinWan, wan.retryJoinWan, wan.retryIntervalWan, wan.retryMaxWan], [["d"], ["e"], 7000, 2]);
     assert.deepEqual(config.autopilot, {
       cleanupDeadServers: false,
       lastContactThreshold: 200,
@@ -429,6 +434,11 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
   retryJoin: [],
   retryInterval: 30_000,
   retryMax: 0,
+  startJoinWan: [],
+  retryJoinWan: [],
+  retryIntervalWan: 30_000,
+  retryMaxWan: 0,
+  reconnectTimeoutWan: 0,
   rejoinAfterLeave: false,
   autopilot: {
     cleanupDeadServers: true,
