@@ -9,19 +9,20 @@
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { Member } from "../plugin/agent-api.ts";
+import type { Member, RaftPeer } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
 import type { MemberEventKind } from "../serf/members.ts";
 import { createPool, type Pool } from "../serf/pool.ts";
-import { text } from "../types/bytes.ts";
+import { type Bytes, text } from "../types/bytes.ts";
 import { AgentError, assert, messageOf } from "../types/errors.ts";
-import type { Millis } from "../types/ids.ts";
+import type { Millis, NodeId } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import type { ClientServers } from "./client-servers.ts";
 import { lonelyMember } from "./identity.ts";
 import type { RoleCluster } from "./role.ts";
 import { refuseInLan, serversAmong } from "./servers.ts";
+import { userEventPrefix } from "./user-event.ts";
 
 export interface ClientClusterOptions {
   readonly runtime: Runtime;
@@ -32,6 +33,8 @@ export interface ClientClusterOptions {
   readonly logger: Logger;
   readonly servers: ClientServers;
   readonly onMember: (member: Member, change: MemberEventKind) => void;
+  /** A user event came, at this Lamport time. */
+  readonly onUserEvent: (payload: Bytes, time: number) => void;
   /** "ip:port" of the leader as servers say it; undefined for none. Called for a change. */
   readonly onLeader: (leader: string | undefined) => void;
   /** Another server leads, or the first one was found: what was written before may be lost. */
@@ -112,6 +115,14 @@ export class ClientCluster implements RoleCluster {
     return this.#lan === undefined ? {} : { serf_lan: this.#lan.stats() };
   }
 
+  raftServers(): Promise<readonly RaftPeer[]> {
+    return this.#options.servers.store.raftServers();
+  }
+
+  removeRaftServer(id: NodeId): Promise<void> {
+    return this.#options.servers.store.removeRaftServer(id);
+  }
+
   async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
     if (pool === "wan") throw new AgentError("rejected", { message: "Must be a server to join WAN cluster" });
     assert(this.#lan !== undefined, "an agent joins after it started");
@@ -151,6 +162,15 @@ export class ClientCluster implements RoleCluster {
     this.#options.logger.log("info", "New leader elected", { payload: name });
     this.#options.onNewLeader();
     this.#refreshNow();
+  }
+
+  #onUserEvent(name: string, payload: Bytes, time: number): void {
+    const { logger, onUserEvent } = this.#options;
+    if (name === newLeaderEvent) this.#onLeader(text(payload));
+    else if (name.startsWith(userEventPrefix)) {
+      logger.log("debug", "user event", { name: name.slice(userEventPrefix.length) });
+      onUserEvent(payload, time);
+    }
   }
 
   #refreshNow(): void {
@@ -229,7 +249,7 @@ export class ClientCluster implements RoleCluster {
       serf: { refuse: (members) => refuseInLan(members, who) },
       onEvent: (event) => {
         if ("member" in event) this.#onMember(event.kind, event.member);
-        else if (event.kind === "user" && event.name === newLeaderEvent) this.#onLeader(text(event.payload));
+        else if (event.kind === "user") this.#onUserEvent(event.name, event.payload, event.time);
       },
     });
   }

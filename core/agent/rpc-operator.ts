@@ -20,7 +20,7 @@ export function operatorHandlers(
       "Operator.RaftGetConfiguration",
       async (args) => {
         requestDatacenter(args);
-        return { Index: 0, Servers: peersOf(cluster).map(encodePeer) };
+        return { Index: 0, Servers: (await peersOf(cluster)).map(encodePeer) };
       },
     ],
     [
@@ -49,8 +49,8 @@ export function operatorHandlers(
   ];
 }
 
-function peersOf(cluster: ClusterApi): readonly RaftPeer[] {
-  return cluster.raftServers?.() ?? [];
+async function peersOf(cluster: ClusterApi): Promise<readonly RaftPeer[]> {
+  return (await cluster.raftServers?.()) ?? [];
 }
 
 function encodePeer({ id, node, address, voter, leader }: RaftPeer): Encodable {
@@ -58,7 +58,7 @@ function encodePeer({ id, node, address, voter, leader }: RaftPeer): Encodable {
 }
 
 async function remove(cluster: ClusterApi, wanted: (peer: RaftPeer) => boolean, named: string): Promise<Encodable> {
-  const peer = peersOf(cluster).find(wanted);
+  const peer = (await peersOf(cluster)).find(wanted);
   if (peer === undefined || cluster.removeRaftServer === undefined)
     throw new AgentError("rejected", { message: `${named} was not found in the Raft configuration` });
   await cluster.removeRaftServer(peer.id);

@@ -57,7 +57,7 @@ async function setUp(net: string): Promise<Setup> {
       ...cluster(),
       leader: () => serverAddress,
       peers: () => [serverAddress],
-      raftServers: () => [{ id: serverTags(0).id, node: "ours", address: serverAddress, voter: true, leader: true }],
+      raftServers: async () => [{ id: serverTags(0).id, node: "ours", address: serverAddress, voter: true, leader: true }],
     },
     config: () => config,
   });

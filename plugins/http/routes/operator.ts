@@ -17,12 +17,12 @@ export function operatorRoutes(context: ApiContext): readonly Route[] {
 }
 
 /** The peers; one that gossip does not know is called "(unknown)". */
-function raftConfiguration(context: ApiContext, request: HttpRequest): HttpReply {
+async function raftConfiguration(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { agent } = context;
   if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
   const versions = new Map(agent.cluster.members("lan").map(({ tags }) => [tags["id"], tags["raft_vsn"]]));
   const servers = jsonArray(
-    peersOf(context),
+    await peersOf(context),
     ({ id, node, address, leader, voter }) =>
       `{"ID":${jsonString(id)},"Node":${jsonString(node)},"Address":${jsonString(address)},"Leader":${leader},` +
       `"ProtocolVersion":${jsonString(versions.get(id) ?? "3")},"Voter":${voter}}`,
@@ -41,7 +41,7 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
     );
   if (byId && byAddress) throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
   if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
-  const peer = peersOf({ agent }).find((server) =>
+  const peer = (await peersOf({ agent })).find((server) =>
     byId ? server.id === query.get("id") : server.address === query.get("address"),
   );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
@@ -53,7 +53,7 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
 }
 
 /** As the cluster says, or from the members where it does not speak of its group. */
-function peersOf({ agent }: Pick<ApiContext, "agent">): readonly RaftPeer[] {
+async function peersOf({ agent }: Pick<ApiContext, "agent">): Promise<readonly RaftPeer[]> {
   const { cluster } = agent;
   if (cluster.raftServers !== undefined) return cluster.raftServers();
   const members = new Map(cluster.members("lan").flatMap((member) => addressOf(member)));

@@ -192,7 +192,7 @@ export function cluster(): ClusterApi {
     coordinate: () => ({ vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 }),
     leader: () => "127.0.0.1:8300",
     peers: () => ["127.0.0.1:8300"],
-    raftServers: () => [{ id: member.tags.id, node: "s1", address: "127.0.0.1:8300", voter: true, leader: true }],
+    raftServers: async () => [{ id: member.tags.id, node: "s1", address: "127.0.0.1:8300", voter: true, leader: true }],
     datacenters: () => ["dc1"],
     isLeader: () => true,
     join: async () => 0,
