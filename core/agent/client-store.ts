@@ -118,22 +118,22 @@ export class ClientStore implements StoreApi {
 
   /** Who leads, as a server knows it: "ip:port", "" for nobody. */
   leader(datacenter?: string): Promise<string> {
-    return this.#status("Status.Leader", datacenter, (reply) => textOf(reply, "leader"));
+    return this.#status("Status.Leader", (reply) => textOf(reply, "leader"), datacenter);
   }
 
   /** The servers' addresses. */
   peers(datacenter?: string): Promise<readonly string[]> {
-    return this.#status("Status.Peers", datacenter, texts);
+    return this.#status("Status.Peers", texts, datacenter);
   }
 
   /** As a server sorts them: nearest first. */
   datacenters(): Promise<readonly string[]> {
-    return this.#status("Catalog.ListDatacenters", undefined, texts);
+    return this.#status("Catalog.ListDatacenters", texts);
   }
 
   /** As a server of the WAN pool knows them. */
   datacenterMaps(): Promise<readonly DatacenterMap[]> {
-    return this.#status("Coordinate.ListDatacenters", undefined, decodeDatacenterMaps);
+    return this.#status("Coordinate.ListDatacenters", decodeDatacenterMaps);
   }
 
   /** A server gossips a user event. Not a read: fired twice is two events. */
@@ -145,13 +145,15 @@ export class ClientStore implements StoreApi {
   }
 
   /** The Raft configuration as a server knows it. */
-  raftServers(): Promise<readonly RaftPeer[]> {
-    return this.#status("Operator.RaftGetConfiguration", (reply) => new Fields(reply).list("Servers").map(decodePeer));
+  raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
+    const decode = (reply: Value) => new Fields(reply).list("Servers").map(decodePeer);
+    return this.#status("Operator.RaftGetConfiguration", decode, datacenter);
   }
 
   /** Takes a server out of the Raft configuration. */
-  async removeRaftServer(id: NodeId): Promise<void> {
-    await this.#write("Operator.RaftRemovePeerByID", { Address: "", ID: id }, {}, () => undefined);
+  async removeRaftServer(id: NodeId, datacenter?: string): Promise<void> {
+    const where = datacenter === undefined ? {} : { datacenter };
+    await this.#write("Operator.RaftRemovePeerByID", { Address: "", ID: id }, where, () => undefined);
   }
 
   /** Who waits is told why; default: `closed`. The client is its owner's to close. */
@@ -159,7 +161,7 @@ export class ClientStore implements StoreApi {
     this.#watches.stop(reason);
   }
 
-  #status<Reply>(method: string, where: string | undefined, decode: (reply: Value) => Reply): Promise<Reply> {
+  #status<Reply>(method: string, decode: (reply: Value) => Reply, where?: string): Promise<Reply> {
     const { datacenter, token } = this.#target(where === undefined ? {} : { datacenter: where });
     const options = encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 });
     return this.#call(method, { Datacenter: datacenter, ...options }, true, decode);
