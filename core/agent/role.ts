@@ -7,12 +7,18 @@ import type { AgentConfig } from "../config/config.ts";
 import type { ClusterApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { Logger, Runtime, Storage } from "../ports/mod.ts";
+import type { Bytes } from "../types/bytes.ts";
 
 export interface Role {
   readonly store: StoreApi;
   readonly cluster: RoleCluster;
   /** Undefined: this role has no state of its own to save. */
   readonly snapshots: SnapshotApi | undefined;
+  /**
+   * Gossips an encoded user event in the LAN pool of a datacenter, through a server. `name` is without prefix. Rejects
+   * with `rejected` and Consul's text (too large), or `no-datacenter`.
+   */
+  fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void>;
   start(): Promise<void>;
   /** Tells the others that this agent goes. Resolves when they were told. */
   leave(): Promise<void>;
@@ -42,6 +48,8 @@ export interface RoleOptions {
   readonly logger: Logger;
   /** A member of the LAN pool came, went, or changed. */
   readonly onMember: (member: Member) => void;
+  /** A user event came through the LAN pool, at this Lamport time. */
+  readonly onUserEvent: (payload: Bytes, time: number) => void;
   /** "ip:port" of the leader; undefined when there is none. Called for a change. */
   readonly onLeaderChanged: (leader: string | undefined) => void;
   /** What this agent registered may be missing from the catalog: compare. */

@@ -80,7 +80,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["connect expose", "Open a service to the outside through a gateway"],
   ["connect proxy", "Run the built-in sidecar"],
   ["debug", "Record what the agent does into an archive"],
-  ["event", "Fire an event"],
+  ["event", "Fire an event", () => load(import("./commands/event.ts"))],
   ["exec", "Run a command on many nodes"],
   ["force-leave", "Declare a failed member as gone", () => load(import("./commands/force-leave.ts"))],
   ["help", "Explain a command", "help"],

@@ -88,12 +88,24 @@ const entryFields: readonly Field[] = [
   ["Checks", (value) => list(checkFields, value)],
 ];
 
+const eventFields: readonly Field[] = [
+  ["ID", or("")],
+  ["Name", or("")],
+  ["Payload", or(null)],
+  ["NodeFilter", or("")],
+  ["ServiceFilter", or("")],
+  ["TagFilter", or("")],
+  ["Version", or(0)],
+  ["LTime", or(0)],
+];
+
 /** `answer` is undefined for 404. */
 export const watchShapes = {
   pair: (answer: Json | undefined): Json => (Array.isArray(answer) && answer.length > 0 ? shape(pairFields, answer[0]) : null),
   pairs: (answer: Json | undefined): Json => list(pairFields, answer),
   nodes: (answer: Json | undefined): Json => list(nodeFields, answer),
   checks: (answer: Json | undefined): Json => list(checkFields, answer),
+  events: (answer: Json | undefined): Json => list(eventFields, answer),
   instances: (answer: Json | undefined): Json => list(entryFields, answer),
   tagsByService: (answer: Json | undefined): Json => (isObject(answer) ? sorted(answer) : null),
 } as const;

@@ -281,6 +281,7 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
       logger: ports.logger,
       servers,
       onMember: () => {},
+      onUserEvent: () => {},
       onLeader: () => {},
       onNewLeader: () => sync.syncFull(),
     });

@@ -7,20 +7,20 @@ import { type Api, ApiError, openApi, readBody } from "../api.ts";
 import { clientAndServerFlags, clientFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
 import type { CliContext } from "../context.ts";
-import { formatJson, type Json } from "../json.ts";
+import { formatJson, isObject, type Json } from "../json.ts";
 import type { QueryParameters } from "../url.ts";
 import { watchShapes } from "../watch-shapes.ts";
 
 const flags = {
   key: { kind: "string", initial: "", help: "With -type=key: the key." },
-  name: { kind: "string", initial: "", help: "With -type=event: the event." },
+  name: { kind: "string", initial: "", help: "With -type=event: only events of this name." },
   passingonly: { kind: "bool", initial: false, help: "With -type=service: only instances whose checks all pass." },
   prefix: { kind: "string", initial: "", help: "With -type=keyprefix: the prefix." },
   service: { kind: "string", initial: "", help: "With -type=service or -type=checks: the service." },
   shell: { kind: "bool", initial: true, help: "Run the child by a shell ($SHELL, or /bin/sh), so that it may be a pipeline." },
   state: { kind: "string", initial: "", help: "With -type=checks: only those in this state: passing, warning or critical." },
   tag: { kind: "list", help: "With -type=service: only instances with this tag. May be given several times." },
-  type: { kind: "string", initial: "", help: "What to watch: key, keyprefix, services, nodes, service or checks." },
+  type: { kind: "string", initial: "", help: "What to watch: key, keyprefix, services, nodes, service, checks or event." },
   ...clientAndServerFlags,
 } as const;
 
@@ -47,6 +47,11 @@ interface Plan {
   readonly path: string;
   readonly query: QueryParameters;
   readonly show: (answer: Json | undefined) => Json;
+  /**
+   * What of an answer came after the index that was seen last. Where this is set, indexes do not grow: one that differs is
+   * news, and a smaller one no restart.
+   */
+  readonly newsSince?: (shown: Json, seen: bigint) => Json;
 }
 
 const retryFirst: Millis = 5_000;
@@ -117,7 +122,11 @@ function planOf({ flags, given }: WatchCall): Plan {
       if (flags.service !== "" && flags.state !== "") throw new CommandError("Cannot specify service and state");
       if (flags.service !== "") return { path: `/v1/health/checks/${flags.service}`, query: {}, show: watchShapes.checks };
       return { path: `/v1/health/state/${flags.state || "any"}`, query: {}, show: watchShapes.checks };
-    case "event":
+    case "event": {
+      allow("name");
+      const query = flags.name === "" ? {} : { name: flags.name };
+      return { path: "/v1/event/list", query, show: watchShapes.events, newsSince: eventsSince };
+    }
     case "connect_roots":
     case "connect_leaf":
     case "connect_proxy_config":
@@ -128,6 +137,20 @@ function planOf({ flags, given }: WatchCall): Plan {
   }
 }
 
+/** The events after the one whose folded ID is `seen`; all, when it is not among them. */
+function eventsSince(shown: Json, seen: bigint): Json {
+  if (!Array.isArray(shown)) return shown;
+  const at = shown.findIndex((event: Json) => isObject(event) && foldedId(String(event["ID"])) === seen);
+  return shown.slice(at + 1);
+}
+
+/** As the agent makes the index of a list of events from its newest one. */
+function foldedId(id: string): bigint | undefined {
+  const digits = id.replaceAll("-", "");
+  if (!/^[0-9a-f]{32}$/i.test(digits)) return undefined;
+  return BigInt(`0x${digits.slice(0, 16)}`) ^ BigInt(`0x${digits.slice(16)}`);
+}
+
 /** Each new state, beginning with the present one. Failures are told and retried, ever more slowly; ends when cancelled. */
 async function* changes(
   context: CliContext,
@@ -135,18 +158,18 @@ async function* changes(
   plan: Plan,
   type: string,
   cancel: AbortSignal,
-): AsyncGenerator<{ index: number; shown: Json }> {
-  let index = 0;
+): AsyncGenerator<{ index: bigint; shown: Json }> {
+  let index = 0n;
   let last: string | undefined;
   let failures = 0;
   while (!cancel.aborted) {
-    let answer: { readonly index: number; readonly shown: Json };
+    let answer: { readonly index: bigint; readonly shown: Json };
     try {
       answer = await ask(api, plan, index, cancel);
     } catch (error) {
       if (cancel.aborted) return;
       failures++;
-      index = 0;
+      index = 0n;
       const retry = Math.min(retryFirst * failures * failures, retryMax);
       complain(
         context,
@@ -159,29 +182,32 @@ async function* changes(
     // Nothing new: the longest wait is over, or the query did not block at all, and then this must not spin.
     if (answer.index === index) await pause(context, unchangedPause, cancel);
     // An index that went back means that the state was restored: begin anew.
-    index = answer.index < index ? 0 : answer.index;
-    const text = formatJson(answer.shown, "");
+    const seen = index;
+    index = plan.newsSince === undefined && answer.index < index ? 0n : answer.index;
+    const shown = plan.newsSince?.(answer.shown, seen) ?? answer.shown;
+    const text = formatJson(shown, "");
     if (text === last) continue;
     last = text;
-    yield { index: answer.index, shown: answer.shown };
+    yield { index: answer.index, shown };
   }
 }
 
 async function ask(
   api: Api,
   plan: Plan,
-  index: number,
+  index: bigint,
   cancel: AbortSignal,
-): Promise<{ readonly index: number; readonly shown: Json }> {
-  const query = index > 0 ? { ...plan.query, index: String(index) } : plan.query;
+): Promise<{ readonly index: bigint; readonly shown: Json }> {
+  const query = index > 0n ? { ...plan.query, index: String(index) } : plan.query;
   const response = await api.send({ method: "GET", path: plan.path, query, cancel });
   if (response.status !== 200 && response.status !== 404) {
     const body = new TextDecoder().decode(response.body);
     throw new ApiError(`Unexpected response code: ${response.status} (${body})`, response.status);
   }
-  const reached = Number(response.headers["x-consul-index"] ?? 0);
+  const told = response.headers["x-consul-index"] ?? "";
+  const reached = /^\d{1,20}$/.test(told) ? BigInt(told) : 0n;
   // Without an index the next query would not block: an agent that answers so is asked as if its state never changed.
-  if (!Number.isSafeInteger(reached) || reached < 1) throw new ApiError("the answer has no X-Consul-Index");
+  if (reached < 1n) throw new ApiError("the answer has no X-Consul-Index");
   return { index: reached, shown: plan.show(response.status === 404 ? undefined : readBody(response)) };
 }
 

@@ -7,6 +7,7 @@ import { agentLocalRoutes } from "./agent-local.ts";
 import { agentRegisterRoutes } from "./agent-register.ts";
 import { catalogRoutes } from "./catalog.ts";
 import { coordinateRoutes } from "./coordinate.ts";
+import { eventRoutes } from "./event.ts";
 import { healthRoutes } from "./health.ts";
 import { internalUiRoutes } from "./internal-ui.ts";
 import { kvRoutes } from "./kv.ts";
@@ -25,6 +26,7 @@ export function apiRoutes(context: ApiContext): readonly Route[] {
     ...agentRegisterRoutes(context),
     ...catalogRoutes(context),
     ...coordinateRoutes(context),
+    ...eventRoutes(context),
     ...healthRoutes(context),
     ...internalUiRoutes(context),
     ...kvRoutes(context),

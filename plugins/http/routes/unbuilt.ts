@@ -58,8 +58,6 @@ const refusedRoutes: readonly (readonly [string, ...Method[]])[] = [
   ["/v1/connect/intentions/check", "GET"],
   ["/v1/connect/intentions/", "GET", "PUT", "DELETE"],
   ["/v1/discovery-chain/", "GET", "POST"],
-  ["/v1/event/fire/", "PUT"],
-  ["/v1/event/list", "GET"],
   ["/v1/internal/federation-states", "GET"],
   ["/v1/internal/federation-states/mesh-gateways", "GET"],
   ["/v1/internal/federation-state/", "GET"],

@@ -299,10 +299,10 @@ describe("failures", () => {
 
   it("what is not built is refused by name, with Consul's methods", async () => {
     const agent = await createAgentUnderTest();
-    const refused = await ask(agent, { target: "/v1/event/list" });
+    const refused = await ask(agent, { target: "/v1/query" });
     assert.equal(refused.status, 501);
-    assert.equal(await refused.text(), "/v1/event/list is not supported yet by this agent");
-    assert.equal((await ask(agent, { method: "POST", target: "/v1/event/list" })).status, 405);
+    assert.equal(await refused.text(), "/v1/query is not supported yet by this agent");
+    assert.equal((await ask(agent, { method: "DELETE", target: "/v1/query" })).status, 405);
   });
 
   it("a key that is not UTF-8 is refused instead of becoming another key", async () => {
