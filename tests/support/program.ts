@@ -102,19 +102,32 @@ export interface StartOptions {
   readonly command?: string;
   readonly env?: Record<string, string>;
   readonly ports?: Ports;
+  /** A loopback address of its own, on which it has Consul's own ports as a machine would. Default: free ports of 127.0.0.1. */
+  readonly address?: string;
   /** What it says when it is ready. Default: that there is a leader, in whose catalog all members are. */
   readonly ready?: RegExp;
 }
 
+/** Nothing outlives the tests. */
+const startedHere = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of startedHere) child.kill("SIGKILL");
+});
+
+/** Consul's own. */
+const consulPorts: Ports = { http: 8500, dns: 8600, server: 8300, serfLan: 8301, serfWan: 8302 };
+
 export class RunningAgent {
   readonly ports: Ports;
+  readonly address: string;
   readonly #child: ChildProcess;
   readonly #exit: Promise<{ code: number | null; signal: string | null }>;
   #output = "";
   #watchers: { readonly pattern: RegExp; readonly resolve: () => void }[] = [];
 
-  constructor(child: ChildProcess, ports: Ports) {
+  constructor(child: ChildProcess, ports: Ports, address = "127.0.0.1") {
     this.ports = ports;
+    this.address = address;
     this.#child = child;
     const take = (chunk: Buffer): void => {
       this.#output += chunk.toString();
@@ -131,22 +144,27 @@ export class RunningAgent {
 
   /** Resolves when the agent said that it runs and is ready. */
   static async start(options: StartOptions = {}): Promise<RunningAgent> {
+    const { address } = options;
     const [http, dns, server, serfLan, serfWan] = (await freePorts(5)) as [number, number, number, number, number];
-    const ports = options.ports ?? { http, dns, server, serfLan, serfWan };
-    const flags = [
-      `-http-port=${ports.http}`,
-      `-dns-port=${ports.dns}`,
-      `-server-port=${ports.server}`,
-      `-serf-lan-port=${ports.serfLan}`,
-      `-serf-wan-port=${ports.serfWan}`,
-    ];
+    const ports = address === undefined ? (options.ports ?? { http, dns, server, serfLan, serfWan }) : consulPorts;
+    const flags =
+      address === undefined
+        ? [
+            `-http-port=${ports.http}`,
+            `-dns-port=${ports.dns}`,
+            `-server-port=${ports.server}`,
+            `-serf-lan-port=${ports.serfLan}`,
+            `-serf-wan-port=${ports.serfWan}`,
+          ]
+        : [`-bind=${address}`, `-client=${address}`];
     const child = spawn(options.command ?? consulPath, ["agent", ...(options.args ?? ["-dev"]), ...flags], {
       cwd: tmpdir(),
       env: { ...process.env, ...options.env },
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const agent = new RunningAgent(child, ports);
-    process.once("exit", () => child.kill("SIGKILL"));
+    const agent = new RunningAgent(child, ports, address);
+    startedHere.add(child);
+    child.once("close", () => startedHere.delete(child));
     await Promise.race([
       agent.said(/Consul agent running!/).then(() => agent.said(options.ready ?? /New leader elected/)),
       agent.#exit.then(({ code }) => {
@@ -186,12 +204,12 @@ export class RunningAgent {
   consul(args: readonly string[], stdin?: string): Promise<Finished> {
     return run(consulPath, args, {
       ...(stdin === undefined ? {} : { stdin }),
-      env: { CONSUL_HTTP_ADDR: `127.0.0.1:${this.ports.http}` },
+      env: { CONSUL_HTTP_ADDR: `${this.address}:${this.ports.http}` },
     });
   }
 
   request(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
-    return request(this.ports.http, method, path, body, headers);
+    return request(this.ports.http, method, path, body, headers, this.address);
   }
 
   async json(path: string): Promise<unknown> {
@@ -201,7 +219,7 @@ export class RunningAgent {
   }
 
   async dig(...args: readonly string[]): Promise<string> {
-    return (await run("dig", ["@127.0.0.1", "-p", String(this.ports.dns), "+time=2", "+tries=1", ...args])).stdout;
+    return (await run("dig", [`@${this.address}`, "-p", String(this.ports.dns), "+time=2", "+tries=1", ...args])).stdout;
   }
 }
 
@@ -211,11 +229,12 @@ export function request(
   path: string,
   body?: string,
   headers: Record<string, string> = {},
+  host = "127.0.0.1",
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
     const sent = http.request(
       {
-        host: "127.0.0.1",
+        host,
         port,
         method,
         path,
