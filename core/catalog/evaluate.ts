@@ -138,7 +138,7 @@ function kvKeys(tables: Tables, prefix: string, separator: string): Evaluation<r
   const answer: string[] = [];
   let latest = 0;
   let group: string | undefined;
-  tables.kv.scan(prefix, ({ key, modifyIndex }) => {
+  tables.kv.scanKeys(prefix, (key, modifyIndex) => {
     if (modifyIndex > latest) latest = modifyIndex;
     // Keys come in order, so the members of a group come together.
     if (group !== undefined && key.startsWith(group)) return;

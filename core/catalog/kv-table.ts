@@ -1,44 +1,55 @@
 /**
- * The key-value table: made for a million keys and for point writes and reads at memory speed.
+ * The key-value table: made for a million keys in little memory, and for point reads and writes at memory speed.
  *
- *   #records   Map        key → record        point reads and overwrites: one look-up, no tree
- *   #keys      B+ tree    keys in order       listings; touched only when a key comes or goes
- *   overlays   Map each   key → old record    what a running snapshot still needs to see
+ *   #ids       B+ tree    key → row ID          touched only when a key comes or goes
+ *   #rows      slabs      row ID → indexes, value
+ *   #extras    Map        row ID → flags, lock  only of keys that have any
+ *   overlays   Map each   row ID → old record   what a running snapshot still needs to see
  *
- * A snapshot is therefore O(1): it clones the tree of keys and opens an overlay, into which the first change of each key
- * saves the old record. Tombstones remember deletions until they are reaped, so that a listing's index never falls
- * while somebody might still watch it.
+ * Records are made when they are asked for. A snapshot is O(1): it clones the tree and opens an overlay, into which the
+ * first change of each row saves the old record. Tombstones remember deletions until they are reaped, so that a
+ * listing's index never falls while somebody might still watch it.
  */
 import { OrderedMap } from "../structures/ordered-map.ts";
+import { PackedRows, type RowId } from "../structures/packed-rows.ts";
 import type { LogIndex } from "../types/ids.ts";
 import type { Journal } from "./journal.ts";
 import type { KvRecord } from "./records.ts";
 
-/** The keys and records at one moment. Must be released. */
+/** The records at one moment. Must be released. */
 export interface FrozenKv {
-  readonly keys: OrderedMap<undefined>;
   readonly tombstones: OrderedMap<LogIndex>;
-  read(key: string): KvRecord | undefined;
+  /** In key order. */
+  records(): Iterable<KvRecord>;
   release(): void;
 }
 
+/** The fields of a record that most keys do not use. */
+type Extras = Pick<KvRecord, "flags" | "lockIndex" | "session">;
+
+const noExtras: Extras = { flags: 0, lockIndex: 0, session: undefined };
+
 export class KvTable {
   readonly #journal: Journal;
-  readonly #records = new Map<string, KvRecord>();
-  readonly #keys = new OrderedMap<undefined>();
+  readonly #ids = new OrderedMap<RowId>();
+  readonly #rows = new PackedRows();
+  readonly #extras = new Map<RowId, Extras>();
+  /** Whoever puts a key has just looked at it: the tree is not asked twice. */
+  #lastKey: string | undefined;
+  #lastId: RowId | undefined;
   readonly #bySession = new Map<string, Set<string>>();
   readonly #tombstones = new OrderedMap<LogIndex>();
   /** Tombstones by age, so that reaping does not search. `#graves[#reaped…]` are not reaped yet. */
   #graves: { readonly index: LogIndex; readonly key: string }[] = [];
   #reaped = 0;
-  readonly #overlays = new Set<Map<string, KvRecord>>();
+  readonly #overlays = new Set<Map<RowId, KvRecord>>();
 
   constructor(journal: Journal) {
     this.#journal = journal;
   }
 
   get size(): number {
-    return this.#records.size;
+    return this.#ids.size;
   }
 
   get tombstoneCount(): number {
@@ -46,17 +57,19 @@ export class KvTable {
   }
 
   get(key: string): KvRecord | undefined {
-    return this.#records.get(key);
+    const id = this.#find(key);
+    return id === undefined ? undefined : this.#read(key, id);
   }
 
+  /** The value is copied. */
   put(record: KvRecord): void {
-    const before = this.#records.get(record.key);
+    const before = this.get(record.key);
     this.#replace(record.key, before, record);
     if (this.#journal.open) this.#journal.record(() => this.#replace(record.key, record, before));
   }
 
   delete(key: string): void {
-    const before = this.#records.get(key);
+    const before = this.get(key);
     if (before === undefined) return;
     this.#replace(key, before, undefined);
     if (this.#journal.open) this.#journal.record(() => this.#replace(key, undefined, before));
@@ -64,17 +77,22 @@ export class KvTable {
 
   /** In key order; ends when `visit` returns false. */
   scan(prefix: string, visit: (record: KvRecord) => boolean | void): void {
-    this.#keys.scan(prefix, (key) => visit(this.#records.get(key) as KvRecord));
+    this.#ids.scan(prefix, (key, id) => visit(this.#read(key, id)));
+  }
+
+  /** As {@link scan}, without making records. */
+  scanKeys(prefix: string, visit: (key: string, modifyIndex: LogIndex) => boolean | void): void {
+    this.#ids.scan(prefix, (key, id) => visit(key, this.#rows.secondOf(id)));
   }
 
   /** The first key at or after `from`. */
   keyFrom(from: string): string | undefined {
-    return this.#keys.keyFrom(from);
+    return this.#ids.keyFrom(from);
   }
 
   /** The first key after `key`. */
   keyAfter(key: string): string | undefined {
-    return this.#keys.keyAfter(key);
+    return this.#ids.keyAfter(key);
   }
 
   /** The keys that a session holds, in order. */
@@ -126,32 +144,68 @@ export class KvTable {
   }
 
   freeze(): FrozenKv {
-    const overlay = new Map<string, KvRecord>();
+    const overlay = new Map<RowId, KvRecord>();
     this.#overlays.add(overlay);
+    const ids = this.#ids.clone();
+    const read = (key: string, id: RowId): KvRecord => overlay.get(id) ?? this.#read(key, id);
     return {
-      keys: this.#keys.clone(),
       tombstones: this.#tombstones.clone(),
-      read: (key) => overlay.get(key) ?? this.#records.get(key),
+      *records() {
+        for (const [key, id] of ids.entries()) yield read(key, id);
+      },
       release: () => {
         this.#overlays.delete(overlay);
       },
     };
   }
 
-  #replace(key: string, before: KvRecord | undefined, after: KvRecord | undefined): void {
-    if (before !== undefined && this.#overlays.size > 0) {
-      for (const overlay of this.#overlays) if (!overlay.has(key)) overlay.set(key, before);
+  #find(key: string): RowId | undefined {
+    if (key !== this.#lastKey) {
+      this.#lastId = this.#ids.get(key);
+      this.#lastKey = key;
     }
-    if (after === undefined) {
-      this.#records.delete(key);
-      this.#keys.delete(key);
-    } else {
-      this.#records.set(key, after);
-      if (before === undefined) this.#keys.set(key, undefined);
+    return this.#lastId;
+  }
+
+  #read(key: string, id: RowId): KvRecord {
+    const { flags, lockIndex, session } = this.#extras.get(id) ?? noExtras;
+    return {
+      key,
+      value: this.#rows.bytesOf(id),
+      flags,
+      lockIndex,
+      session,
+      createIndex: this.#rows.firstOf(id),
+      modifyIndex: this.#rows.secondOf(id),
+    };
+  }
+
+  #replace(key: string, before: KvRecord | undefined, after: KvRecord | undefined): void {
+    const id = this.#find(key);
+    if (before !== undefined && id !== undefined) {
+      for (const overlay of this.#overlays) if (!overlay.has(id)) overlay.set(id, before);
+    }
+    if (after !== undefined) this.#write(key, id, after);
+    else if (id !== undefined) {
+      this.#rows.remove(id);
+      this.#extras.delete(id);
+      this.#ids.delete(key);
+      this.#lastId = undefined;
     }
     const held = before?.session;
     const holds = after?.session;
     if (held !== holds) this.#moveLock(key, held, holds);
+  }
+
+  #write(key: string, id: RowId | undefined, record: KvRecord): void {
+    const { value, flags, lockIndex, session, createIndex, modifyIndex } = record;
+    if (id === undefined) {
+      this.#lastId = this.#rows.insert(createIndex, modifyIndex, value);
+      this.#ids.set(key, this.#lastId);
+    } else this.#rows.replace(id, createIndex, modifyIndex, value);
+    if (flags !== 0 || lockIndex !== 0 || session !== undefined) {
+      this.#extras.set(this.#lastId as RowId, { flags, lockIndex, session });
+    } else if (id !== undefined && this.#extras.size > 0) this.#extras.delete(id);
   }
 
   #moveLock(key: string, from: string | undefined, to: string | undefined): void {

@@ -114,8 +114,8 @@ function bury(tables: Tables, key: string, index: LogIndex): void {
 /** One tombstone, for the prefix, stands for all of it. */
 export function deleteTree(tables: Tables, index: LogIndex, prefix: string): void {
   const keys: string[] = [];
-  tables.kv.scan(prefix, (record) => {
-    keys.push(record.key);
+  tables.kv.scanKeys(prefix, (key) => {
+    keys.push(key);
   });
   if (keys.length === 0) return;
   // Without a prefix everything is gone, and every listing reports the index of the table.
@@ -159,7 +159,7 @@ function store(
   }
   const record: KvRecord = {
     key: write.key,
-    value: owned(write.value),
+    value: write.value,
     flags: write.flags,
     lockIndex,
     session,
@@ -170,10 +170,3 @@ function store(
   tables.keyChanged(write.key, index);
   return record;
 }
-
-/** A view into a much larger buffer would keep all of that alive for as long as the key lives. */
-function owned(value: Bytes): Bytes {
-  return value.buffer.byteLength > value.byteLength + pinnedBytesMax ? new Uint8Array(value) : value;
-}
-
-const pinnedBytesMax = 64;

@@ -88,7 +88,7 @@ export function takeSnapshot(tables: Tables, extras: SnapshotExtras, onRelease: 
         for (const [name, table] of plain) yield* batches(name, table.values());
         yield* batches("lockDelays", lockDelays.values());
         yield* batches("tombstones", kv.tombstones.entries());
-        yield* batches("kv", kvRows(kv.keys.keys(), kv.read));
+        yield* batches("kv", kvRows(kv.records()));
         yield* batches("restoring", restoring);
       };
       for (const bytes of rows()) {
@@ -103,10 +103,9 @@ export function takeSnapshot(tables: Tables, extras: SnapshotExtras, onRelease: 
   return { lastIndex, release, [Symbol.iterator]: frames };
 }
 
-function* kvRows(keys: Iterable<string>, read: (key: string) => KvRecord | undefined): Generator<KvRow> {
-  for (const key of keys) {
-    const record = read(key) as KvRecord;
-    yield [key, record.value, record.flags, record.lockIndex, record.session, record.createIndex, record.modifyIndex];
+function* kvRows(records: Iterable<KvRecord>): Generator<KvRow> {
+  for (const { key, value, flags, lockIndex, session, createIndex, modifyIndex } of records) {
+    yield [key, value, flags, lockIndex, session, createIndex, modifyIndex];
   }
 }
 

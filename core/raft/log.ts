@@ -1,22 +1,31 @@
 /**
  * The retained log: entries in memory, and the pointers into it.
  *
- *        purged          committed                 last
- *   ───────┤├──────────────┤├────────────────────────┤
- *           entries[0] …                      entries.at(-1)
+ *        purged        packed    applied     committed                 last
+ *   ───────┤├────────────┤├─────────┤├───────────┤├──────────────────────┤
+ *           blocks        entries[0] …                        entries.at(-1)
  *
- *   purged ≤ snapshot ≤ applied ≤ committed ≤ last      applied ≤ durable ≤ last
+ *   purged ≤ snapshot ≤ applied ≤ committed ≤ last      applied ≤ durable ≤ last      packed ≤ applied
  *
  * `committed` and `durable` are not ordered: a follower may learn that others committed what its own disk still writes.
  * It applies only what is durable here too, so that its state never goes back in a restart.
- * The log is read from memory only; a follower that needs what was purged gets a snapshot.
+ * The log is read from memory only; a follower that needs what was purged gets a snapshot. So what lies well behind the
+ * state machine is packed (entry-block.ts): an entry of 200 bytes then costs 204, and the garbage collector nothing.
  */
 import type { LogEntry } from "../ports/storage.ts";
 import { AgentError, assert } from "../types/errors.ts";
 import type { LogIndex, Term } from "../types/ids.ts";
+import { blockEntriesMax, EntryBlock } from "./entry-block.ts";
+
+/** Entries behind the state machine that are not packed yet: the ones that followers are being sent. */
+const loosenessMax = 2 * blockEntriesMax;
 
 export class RaftLog {
-  /** consecutive; entries[0].index = purged + 1 */
+  /** consecutive; the first one may begin before the first retained entry */
+  #blocks: EntryBlock[] = [];
+  /** Everything up to here is in blocks, or purged. */
+  #packed: LogIndex = 0;
+  /** consecutive; entries[0].index = packed + 1 */
   #entries: LogEntry[] = [];
   /** Index and term of the entry before the first retained one. */
   #purged: LogIndex = 0;
@@ -50,7 +59,7 @@ export class RaftLog {
     const first = entries[0];
     let staleFrom: LogIndex | undefined;
     if (snapshot !== undefined) {
-      log.#purged = log.#snapshot = log.#committed = log.#applied = log.#durable = snapshot.index;
+      log.#packed = log.#purged = log.#snapshot = log.#committed = log.#applied = log.#durable = snapshot.index;
       log.#purgedTerm = log.#snapshotTerm = snapshot.term;
     }
     if (first === undefined) return { log, staleFrom };
@@ -64,7 +73,7 @@ export class RaftLog {
     log.#entries = entries.slice();
     log.#durable = (entries[entries.length - 1] as LogEntry).index;
     if (first.index <= log.#snapshot) {
-      log.#purged = first.index - 1;
+      log.#packed = log.#purged = first.index - 1;
       // Nobody may ask for the entry before: its term is not known, and 0 equals no entry's.
       log.#purgedTerm = 0;
     }
@@ -78,10 +87,12 @@ export class RaftLog {
     return this.#purged + 1;
   }
   get last(): LogIndex {
-    return this.#purged + this.#entries.length;
+    return this.#packed + this.#entries.length;
   }
   get lastTerm(): Term {
-    return this.#entries.length === 0 ? this.#purgedTerm : (this.#entries[this.#entries.length - 1] as LogEntry).term;
+    return this.#entries.length > 0
+      ? (this.#entries[this.#entries.length - 1] as LogEntry).term
+      : (this.#blocks[this.#blocks.length - 1]?.term ?? this.#purgedTerm);
   }
   get committed(): LogIndex {
     return this.#committed;
@@ -101,13 +112,15 @@ export class RaftLog {
 
   /** The term of the entry at `index`; 0 for index 0; undefined when it is not retained or not there yet. */
   termAt(index: LogIndex): Term | undefined {
-    if (index === this.#purged) return index === 0 || this.#purgedTerm > 0 ? this.#purgedTerm : undefined;
-    return this.#entries[index - this.#purged - 1]?.term;
+    if (index > this.#packed) return this.#entries[index - this.#packed - 1]?.term;
+    if (index > this.#purged) return this.#blockOf(index).term;
+    return index === this.#purged && (index === 0 || this.#purgedTerm > 0) ? this.#purgedTerm : undefined;
   }
 
   /** A retained entry. */
   entryAt(index: LogIndex): LogEntry | undefined {
-    return index <= this.#purged ? undefined : this.#entries[index - this.#purged - 1];
+    if (index > this.#packed) return this.#entries[index - this.#packed - 1];
+    return index > this.#purged ? this.#blockOf(index).entryAt(index) : undefined;
   }
 
   /** True when a log ending with this entry has everything that ours may have committed (section 5.4.1). */
@@ -125,23 +138,23 @@ export class RaftLog {
   truncate(from: LogIndex): void {
     assert(from > this.#committed, "a committed entry is never removed");
     assert(from > this.#purged && from <= this.last, "only retained entries are removed");
-    this.#entries.length = from - this.#purged - 1;
+    this.#entries.length = from - this.#packed - 1;
     if (this.#durable >= from) this.#durable = from - 1;
   }
 
   /** Entries after `after`, as many as the limits allow, at least one if there is any. */
   slice(after: LogIndex, through: LogIndex, entriesMax: number, bytesMax: number): readonly LogEntry[] {
     assert(after >= this.#purged, "purged entries are not asked for");
-    const start = after - this.#purged;
-    const limit = Math.min(through - this.#purged, start + entriesMax, this.#entries.length);
-    let end = start;
+    const limit = Math.min(through, after + entriesMax, this.last);
+    const found: LogEntry[] = [];
     let bytes = 0;
-    while (end < limit) {
-      bytes += (this.#entries[end] as LogEntry).data.length;
-      if (bytes > bytesMax && end > start) break;
-      end++;
+    for (let index = after + 1; index <= limit; index++) {
+      const entry = this.entryAt(index) as LogEntry;
+      bytes += entry.data.length;
+      if (bytes > bytesMax && found.length > 0) break;
+      found.push(entry);
     }
-    return start === 0 && end === this.#entries.length ? this.#entries.slice() : this.#entries.slice(start, end);
+    return found;
   }
 
   /**
@@ -151,9 +164,10 @@ export class RaftLog {
   agreementHint(index: LogIndex, term: Term): { readonly index: LogIndex; readonly term: Term } {
     let at = Math.min(index, this.last);
     while (at > this.#purged) {
-      const entryTerm = (this.#entries[at - this.#purged - 1] as LogEntry).term;
+      const entryTerm = this.termAt(at) as Term;
       if (entryTerm <= term) return { index: at, term: entryTerm };
-      at--;
+      // All of a block is of one term.
+      at = at > this.#packed ? at - 1 : Math.max(this.#blockOf(at).first - 1, this.#purged);
     }
     return { index: at, term: this.termAt(at) ?? 0 };
   }
@@ -170,6 +184,7 @@ export class RaftLog {
   appliedTo(index: LogIndex): void {
     assert(index >= this.#applied && index <= this.#committed, "what is applied is committed");
     this.#applied = index;
+    this.#pack();
   }
   durableTo(index: LogIndex): void {
     assert(index <= this.last, "what is durable is in the log");
@@ -184,12 +199,17 @@ export class RaftLog {
     this.#snapshotTerm = this.termAt(index) ?? 0;
   }
 
-  /** Bytes of the data of the entries in (after, through]; at most `bytesMax` are counted. */
+  /** Bytes of the data of the entries in (after, through]; counting stops beyond `bytesMax`. */
   bytesBetween(after: LogIndex, through: LogIndex, bytesMax: number): number {
     let bytes = 0;
-    for (let index = Math.max(after, this.#purged) + 1; index <= through && bytes < bytesMax; index++) {
-      bytes += (this.#entries[index - this.#purged - 1] as LogEntry).data.length;
+    let index = Math.max(after, this.#purged);
+    while (index < Math.min(through, this.#packed) && bytes < bytesMax) {
+      const block = this.#blockOf(index + 1);
+      const end = Math.min(through, block.last);
+      bytes += block.bytesBetween(index, end);
+      index = end;
     }
+    for (; index < through && bytes < bytesMax; index++) bytes += (this.#entries[index - this.#packed] as LogEntry).data.length;
     return bytes;
   }
 
@@ -199,7 +219,13 @@ export class RaftLog {
     if (index <= this.#purged) return;
     const term = this.termAt(index);
     assert(term !== undefined, "the last purged entry is known");
-    this.#entries = this.#entries.slice(index - this.#purged);
+    if (index > this.#packed) {
+      this.#entries = this.#entries.slice(index - this.#packed);
+      this.#packed = index;
+    }
+    let gone = 0;
+    while (gone < this.#blocks.length && (this.#blocks[gone] as EntryBlock).last <= index) gone++;
+    if (gone > 0) this.#blocks = this.#blocks.slice(gone);
     this.#purged = index;
     this.#purgedTerm = term;
   }
@@ -208,7 +234,8 @@ export class RaftLog {
   replace(index: LogIndex, term: Term): void {
     assert(index > this.#committed, "a snapshot is installed only when it is ahead");
     this.#entries = [];
-    this.#purged = this.#snapshot = this.#committed = this.#applied = this.#durable = index;
+    this.#blocks = [];
+    this.#packed = this.#purged = this.#snapshot = this.#committed = this.#applied = this.#durable = index;
     this.#purgedTerm = this.#snapshotTerm = term;
   }
 
@@ -219,10 +246,40 @@ export class RaftLog {
     assert(this.#committed <= this.last, "committed ≤ last");
     assert(this.#durable <= this.last, "durable ≤ last");
     assert(this.#applied <= Math.max(this.#durable, this.#snapshot), "applied ≤ durable, or covered by a snapshot");
+    assert(this.#purged <= this.#packed && (this.#blocks.length === 0 || this.#packed <= this.#applied), "packed ≤ applied");
+    const block = this.#blocks[0];
+    assert(block === undefined || (block.first <= this.#purged + 1 && block.last > this.#purged), "the first block is retained");
+    assert(block !== undefined || this.#purged === this.#packed, "what is packed is in blocks");
     const first = this.#entries[0];
-    assert(first === undefined || first.index === this.#purged + 1, "the first entry follows the purged one");
+    assert(first === undefined || first.index === this.#packed + 1, "the first entry follows the packed ones");
     const end = this.#entries[this.#entries.length - 1];
     assert(end === undefined || end.index === this.last, "the last entry is where the length says");
+  }
+
+  /** Packs whole blocks. Not what may still be truncated, nor what is just being sent. */
+  #pack(): void {
+    const through = Math.min(this.#applied, this.#durable);
+    if (through - this.#packed < loosenessMax) return;
+    let start = 0;
+    for (const end = through - this.#packed - blockEntriesMax; start < end; ) {
+      const block = new EntryBlock(this.#entries, start, end);
+      this.#blocks.push(block);
+      start += block.length;
+    }
+    this.#entries = this.#entries.slice(start);
+    this.#packed += start;
+  }
+
+  /** The block that holds a packed entry. */
+  #blockOf(index: LogIndex): EntryBlock {
+    let low = 0;
+    let high = this.#blocks.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#blocks[middle] as EntryBlock).last < index) low = middle + 1;
+      else high = middle;
+    }
+    return this.#blocks[low] as EntryBlock;
   }
 }
 
