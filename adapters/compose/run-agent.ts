@@ -148,7 +148,7 @@ function banner(config: AgentConfig, nodeId: string): string {
       `[${clients}] (HTTP: ${port(config.httpAddrs, config.ports.http)}, HTTPS: ${port(config.httpsAddrs, config.ports.https)}, gRPC: ${config.ports.grpc}, DNS: ${port(config.dnsAddrs, config.ports.dns)})`,
     ],
     ["Cluster Addr", `${config.advertiseAddr} (LAN: ${config.ports.serfLan}, WAN: ${config.ports.serfWan})`],
-    ["Encrypt", "Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false"],
+    ["Encrypt", `Gossip: ${config.encrypt !== ""}, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false`],
   ];
   const rows = lines.map(([name, value]) => `${(name as string).padStart(18)}: ${value}`);
   return `${rows.join("\n")}\n\n==> Log data will now stream in as it occurs:\n\n`;

@@ -9,7 +9,7 @@
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { Member, RaftPeer } from "../plugin/agent-api.ts";
+import type { DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
 import type { MemberEventKind } from "../serf/members.ts";
@@ -20,6 +20,7 @@ import type { Millis, NodeId } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import type { ClientServers } from "./client-servers.ts";
 import { lonelyMember } from "./identity.ts";
+import { openKeyrings, poolEncryption, type PoolKeys } from "./keyring-files.ts";
 import type { RoleCluster } from "./role.ts";
 import { refuseInLan, serversAmong } from "./servers.ts";
 import { userEventPrefix } from "./user-event.ts";
@@ -65,7 +66,7 @@ export class ClientCluster implements RoleCluster {
   }
 
   async start(): Promise<void> {
-    this.#lan = this.#pool();
+    this.#lan = this.#pool((await openKeyrings(this.#options)).lan);
     this.#port = (await this.#lan.start()).port;
     this.#schedule();
   }
@@ -115,12 +116,21 @@ export class ClientCluster implements RoleCluster {
     return this.#lan === undefined ? {} : { serf_lan: this.#lan.stats() };
   }
 
-  raftServers(): Promise<readonly RaftPeer[]> {
-    return this.#options.servers.store.raftServers();
+  raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
+    return this.#options.servers.store.raftServers(datacenter);
   }
 
-  removeRaftServer(id: NodeId): Promise<void> {
-    return this.#options.servers.store.removeRaftServer(id);
+  removeRaftServer(id: NodeId, datacenter?: string): Promise<void> {
+    return this.#options.servers.store.removeRaftServer(id, datacenter);
+  }
+
+  datacenterMaps(): Promise<readonly DatacenterMap[]> {
+    return this.#options.servers.store.datacenterMaps();
+  }
+
+  async statusOf(datacenter: string): Promise<{ readonly leader: string; readonly peers: readonly string[] }> {
+    const { store } = this.#options.servers;
+    return { leader: await store.leader(datacenter), peers: await store.peers(datacenter) };
   }
 
   async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
@@ -222,7 +232,7 @@ export class ClientCluster implements RoleCluster {
     };
   }
 
-  #pool(): Pool {
+  #pool(keys: PoolKeys | undefined): Pool {
     const { runtime, config, nodeId, files, logger } = this.#options;
     const { clock, random, crypto, datagrams, streams } = runtime;
     if (datagrams === undefined || streams === undefined)
@@ -243,6 +253,7 @@ export class ClientCluster implements RoleCluster {
       advertise: config.advertiseAddr,
       tags: this.#tags(),
       gossip: config.gossipLan,
+      ...poolEncryption(keys, config),
       ...(files === undefined
         ? {}
         : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: config.rejoinAfterLeave } }),

@@ -18,6 +18,8 @@ export class ClientRole implements Role {
   readonly store: StoreApi;
   readonly cluster: ClientCluster;
   readonly snapshots: SnapshotApi;
+  /** A change would reach the LAN pool alone: Consul's clients refuse, too. */
+  readonly keyring = undefined;
 
   readonly #options: RoleOptions;
   readonly #servers: ClientServers;

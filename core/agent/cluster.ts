@@ -21,6 +21,7 @@ import type { NodeId } from "../types/ids.ts";
 import type { Datacenters } from "./datacenters.ts";
 import { FloodJoin } from "./flood-join.ts";
 import { lonelyMember, serverTags } from "./identity.ts";
+import { type Keyrings, openKeyrings, poolEncryption } from "./keyring-files.ts";
 import { refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
 import { userEventPrefix } from "./user-event.ts";
 
@@ -72,6 +73,7 @@ export class Cluster implements ClusterApi {
   /** Of user events where there is no pool. */
   #aloneTime = 1;
   readonly #gossipPorts: { lan: number; wan: number };
+  #keyrings: Keyrings = { lan: undefined, wan: undefined };
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -89,6 +91,8 @@ export class Cluster implements ClusterApi {
         message: `The runtime "${runtime.name}" has no sockets: start the agent without them (sockets: false)`,
       });
     }
+    // First: without its keys an agent must not say a word.
+    this.#keyrings = await openKeyrings(this.#options);
     this.#rpc = createRpcServer({
       streams,
       clock: runtime.clock,
@@ -187,22 +191,23 @@ export class Cluster implements ClusterApi {
     return this.#options.group.servers().map((server) => server.address);
   }
 
-  raftServers(): Promise<readonly RaftPeer[]> {
-    const { group } = this.#options;
+  async raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
+    const { group, datacenters } = this.#options;
+    if (datacenter !== undefined) return datacenters.store(datacenter).raftServers(datacenter);
     const leader = group.leader();
     const names = new Map(this.servers().map((server) => [server.id, server.name]));
-    const peers = group.servers().map(({ id, address, voter }) => ({
+    return group.servers().map(({ id, address, voter }) => ({
       id,
       node: names.get(id) ?? "(unknown)",
       address,
       voter,
       leader: id === leader,
     }));
-    return Promise.resolve(peers);
   }
 
-  removeRaftServer(id: NodeId): Promise<void> {
-    return this.#options.group.remove(id);
+  async removeRaftServer(id: NodeId, datacenter?: string): Promise<void> {
+    const { group, datacenters } = this.#options;
+    await (datacenter === undefined ? group.remove(id) : datacenters.store(datacenter).removeRaftServer(id, datacenter));
   }
 
   datacenters(): readonly string[] {
@@ -295,6 +300,7 @@ export class Cluster implements ClusterApi {
       advertise: lan ? config.advertiseAddr : config.advertiseAddrWan,
       tags: this.#tags(kind),
       gossip: lan ? config.gossipLan : config.gossipWan,
+      ...poolEncryption(this.#keyrings[kind], config),
       ...(files === undefined
         ? {}
         : {

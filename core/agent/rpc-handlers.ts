@@ -15,7 +15,7 @@ import { sessionFault } from "../catalog/validate-session.ts";
 import type { Fields } from "../codec/fields.ts";
 import { type Encodable, Encoded, encode } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, ReadMeta, ReadOptions, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type { ClusterApi, KeyringApi, ReadMeta, ReadOptions, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
 import { encodeDatacenterMaps } from "../rpc/endpoints/datacenter-maps.ts";
 import { decodeQueryOptions, encodeQueryMeta } from "../rpc/endpoints/query-options.ts";
@@ -35,6 +35,7 @@ import type { RpcCall, RpcHandler } from "../rpc/server.ts";
 import { AgentError } from "../types/errors.ts";
 import { CoordinateBatch } from "./coordinate-batch.ts";
 import { dumpHandlers } from "./rpc-dumps.ts";
+import { keyringHandlers } from "./rpc-keyring.ts";
 import { operatorHandlers } from "./rpc-operator.ts";
 import { refusals } from "./rpc-refusals.ts";
 import { requestDatacenter } from "./rpc-request.ts";
@@ -50,6 +51,8 @@ export interface RpcEndpointsOptions {
   readonly raftStats?: () => { readonly lastContact: string; readonly lastIndex: number; readonly lastTerm: number };
   /** Gossips a user event, named without prefix, with its payload as agents read it. Absent: Internal.EventFire is refused. */
   readonly fireEvent?: (name: string, payload: Uint8Array) => Promise<void>;
+  /** Absent: Internal.KeyringOperation is refused. */
+  readonly keyring?: KeyringApi;
 }
 
 export interface RpcEndpoints {
@@ -71,6 +74,7 @@ export function rpcEndpoints(options: RpcEndpointsOptions): RpcEndpoints {
     ...dumpHandlers(options.store),
     ...statusHandlers(options),
     ...operatorHandlers(options.cluster, () => options.config().autopilot),
+    ...(options.keyring === undefined ? [] : keyringHandlers(options.keyring)),
     ...writeHandlers(options, coordinates),
     ...sessionHandlers(options),
     ...emptyHandlers(options),

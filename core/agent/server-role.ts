@@ -15,6 +15,7 @@ import type { Member, SnapshotApi } from "../plugin/agent-api.ts";
 import { type Address, formatAddress, type Logger, uuid } from "../ports/mod.ts";
 import { raftTiming } from "../raft/messages.ts";
 import { RaftTransport } from "../raft/transport.ts";
+import { decodeKeyringAnswers, encodeKeyringRequest } from "../rpc/endpoints/keyring.ts";
 import { serveSnapshot } from "../rpc/snapshot-stream.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, messageOf, unreachable } from "../types/errors.ts";
@@ -23,6 +24,7 @@ import { Bootstrap } from "./bootstrap.ts";
 import { Cluster } from "./cluster.ts";
 import { Datacenters } from "./datacenters.ts";
 import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
+import { KeyringOperations } from "./keyring.ts";
 import { Leader } from "./leader.ts";
 import { OperatorSnapshots } from "./operator-snapshots.ts";
 import { Raft } from "./raft.ts";
@@ -44,6 +46,7 @@ const emptyAnswer = encode(null);
 export class ServerRole implements Role {
   readonly store: ServerStore;
   readonly cluster: Cluster;
+  readonly keyring: KeyringOperations;
   readonly snapshots: SnapshotApi | undefined;
 
   readonly #options: RoleOptions;
@@ -181,6 +184,18 @@ export class ServerRole implements Role {
       clock,
       config: currentConfig,
     });
+    this.keyring = new KeyringOperations({
+      datacenter: config.datacenter,
+      pools: () => this.cluster.pools(),
+      others: () => this.#datacenters.names().filter((name) => name !== config.datacenter),
+      ask: async (datacenter, request) => {
+        const args = encodeKeyringRequest(request, datacenter);
+        const isRead = request.operation === "list";
+        return decodeKeyringAnswers(
+          await this.#datacenters.call(datacenter, { method: "Internal.KeyringOperation", args, isRead }),
+        );
+      },
+    });
     this.#endpoints = rpcEndpoints({
       store: this.store,
       cluster: this.cluster,
@@ -189,6 +204,7 @@ export class ServerRole implements Role {
       crypto,
       logger,
       fireEvent: (name, payload) => this.cluster.fireEvent(name, payload),
+      keyring: this.keyring,
     });
     this.#archives = new OperatorSnapshots({
       catalog: this.#catalog,

@@ -1,5 +1,6 @@
 /** What the values of a configuration must be together. The order of the rules is Consul's: the first broken one is told. */
 import type { Host } from "../ports/host.ts";
+import { fromBase64 } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import { formatListen } from "./addresses.ts";
 import { isAny } from "./build.ts";
@@ -41,6 +42,11 @@ export async function validateConfig(config: AgentConfig, options: ValidateOptio
   checkLimits(config, options.host);
   const meta = metadataProblem(config.nodeMeta, false);
   refuseUnless(meta === undefined, `node_meta invalid: ${meta}`);
+  const key = fromBase64(config.encrypt);
+  if ("badAt" in key)
+    throw new AgentError("config-invalid", {
+      message: `encrypt has invalid key: illegal base64 data at input byte ${key.badAt}`,
+    });
   checkUnique(config);
   if (!options.validateOnly) checkNodeId(config.nodeId);
   warnAboutScripts(config, warnings);

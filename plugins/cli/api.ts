@@ -24,7 +24,7 @@ export class ApiError extends Error {
 }
 
 export interface ApiRequest {
-  readonly method: "GET" | "PUT" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Unescaped: "/v1/kv/a b". */
   readonly path: string;
   readonly query?: QueryParameters;

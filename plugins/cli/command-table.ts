@@ -93,7 +93,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["intention match", "List the intentions about a service"],
   ["join", "Make the agent join a cluster", () => load(import("./commands/join.ts"))],
   ["keygen", "Make a gossip encryption key", () => load(import("./commands/keygen.ts"))],
-  ["keyring", "Manage gossip encryption keys"],
+  ["keyring", "Manage gossip encryption keys", () => load(import("./commands/keyring.ts"))],
   ["kv", "The key-value store", "group"],
   ["kv delete", "Delete a key or a tree", () => load(import("./commands/kv-delete.ts"))],
   ["kv export", "Print a tree as JSON", () => load(import("./commands/kv-export.ts"))],

@@ -156,7 +156,13 @@ function behaviour(config: AgentConfig): JsonObject {
 }
 
 function gossip(config: AgentConfig): JsonObject {
-  return { ...pool("LAN", config.gossipLan), ...pool("WAN", config.gossipWan) };
+  return {
+    ...pool("LAN", config.gossipLan),
+    ...pool("WAN", config.gossipWan),
+    DisableKeyringFile: config.disableKeyringFile,
+    EncryptVerifyIncoming: config.encryptVerifyIncoming,
+    EncryptVerifyOutgoing: config.encryptVerifyOutgoing,
+  };
 }
 
 function pool(name: "LAN" | "WAN", settings: GossipConfig): JsonObject {
@@ -215,13 +221,10 @@ const switchedOff: JsonObject = {
   DNSCacheMaxAge: "0s",
   DNSUseCache: false,
   DisableAnonymousSignature: true,
-  DisableKeyringFile: false,
   DisableRemoteExec: true,
   EnableAgentTLSForChecks: false,
   EnableCentralServiceConfig: false,
   EncryptKey: "hidden",
-  EncryptVerifyIncoming: true,
-  EncryptVerifyOutgoing: true,
   EnterpriseRuntimeConfig: {},
   ExposeMaxPort: 21755,
   ExposeMinPort: 21500,

@@ -12,6 +12,15 @@ export function parseUint64(text: string): { readonly value: number | bigint } |
   return { value: value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value };
 }
 
+/** Go's `strconv.Atoi`. Beyond 2^53 the value is the nearest number. */
+export function parseInteger(
+  text: string,
+): { readonly kind: "integer"; readonly value: number } | { readonly kind: "syntax" } | { readonly kind: "range" } {
+  if (!/^[+-]?\d+$/.test(text)) return { kind: "syntax" };
+  const value = Number(text);
+  return Math.abs(value) < 2 ** 63 || value === -(2 ** 63) ? { kind: "integer", value } : { kind: "range" };
+}
+
 /** Go's `strconv.ParseBool`; undefined for anything else. */
 export function parseBool(text: string): boolean | undefined {
   switch (text) {

@@ -54,6 +54,7 @@ export interface DecodedFields {
 export const string: GoType = { kind: "string" };
 export const bool: GoType = { kind: "bool" };
 export const int: GoType = { kind: "int" };
+export const uint8: GoType = { kind: "uint" };
 export const uint64: GoType = { kind: "uint64" };
 export const float64: GoType = { kind: "float64" };
 export const any: GoType = { kind: "any" };
@@ -181,7 +182,8 @@ function decodeCustom(
 /** A bigint beyond 2^53. Numbers of 32 and 64 bits are told apart by no endpoint. */
 function decodeNumber(type: GoType, node: number | bigint, context: Context | undefined): Decoded {
   if (type.kind === "float64") return Number(node);
-  const [low, high] = type.kind === "int" ? [-(2n ** 63n), 2n ** 63n - 1n] : [0n, 2n ** 64n - 1n];
+  const low = type.kind === "int" ? -(2n ** 63n) : 0n;
+  const high = type.kind === "int" ? 2n ** 63n - 1n : type.kind === "uint" ? 255n : 2n ** 64n - 1n;
   if (typeof node === "number" && !Number.isInteger(node)) return mismatch(type, node, context, `number ${node}`);
   const whole = BigInt(node);
   if (whole < low || whole > high) return mismatch(type, node, context, `number ${whole}`);

@@ -10,6 +10,7 @@ import { coordinateRoutes } from "./coordinate.ts";
 import { eventRoutes } from "./event.ts";
 import { healthRoutes } from "./health.ts";
 import { internalUiRoutes } from "./internal-ui.ts";
+import { keyringRoutes } from "./keyring.ts";
 import { kvRoutes } from "./kv.ts";
 import { operatorRoutes } from "./operator.ts";
 import { sessionRoutes } from "./session.ts";
@@ -29,6 +30,7 @@ export function apiRoutes(context: ApiContext): readonly Route[] {
     ...eventRoutes(context),
     ...healthRoutes(context),
     ...internalUiRoutes(context),
+    ...keyringRoutes(context),
     ...kvRoutes(context),
     ...operatorRoutes(context),
     ...sessionRoutes(context),
