@@ -244,9 +244,9 @@ export interface ClusterApi {
   /** RPC addresses of the Raft peers. */
   peers(): readonly string[];
   /** The Raft configuration in force, for operators. Absent where there is none to see. */
-  raftServers?(): Promise<readonly RaftPeer[]>;
+  raftServers?(datacenter?: string): Promise<readonly RaftPeer[]>;
   /** Takes a server out of the Raft configuration, wherever the leader is. Rejects with `rejected` and Consul's text. */
-  removeRaftServer?(id: string): Promise<void>;
+  removeRaftServer?(id: string, datacenter?: string): Promise<void>;
   /** All that are known, nearest first, this agent's own among the nearest. */
   datacenters(): readonly string[];
   /** Servers by datacenter and where they are on the map of round trips. Absent: this agent knows of none. */

@@ -9,7 +9,7 @@ import type { Decoded } from "../json-decode.ts";
 import { jsonArray, jsonString } from "../json-write.ts";
 import { isPretty, readParameters, writeOptions } from "../query.ts";
 import { emptyReply, jsonBody, jsonReply, Refusal } from "../reply.ts";
-import { coordinateEntryJson, coordinateJson } from "../shapes.ts";
+import { coordinateEntryJson } from "../shapes.ts";
 import { type RenderedBody, rendered } from "../shared.ts";
 
 export function coordinateRoutes(context: ApiContext): readonly Route[] {
@@ -52,15 +52,13 @@ export function coordinateRoutes(context: ApiContext): readonly Route[] {
   ];
 }
 
-/** The servers of each datacenter as the WAN pool knows them; this agent knows its own coordinate alone. */
-function datacenters(context: ApiContext, request: HttpRequest): HttpReply {
+/** The servers of each datacenter as the WAN pool knows them. */
+async function datacenters(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { agent } = context;
-  const json = jsonArray(agent.cluster.datacenters(), (datacenter) => {
-    const own = datacenter === agent.config.datacenter && agent.config.server;
-    const coordinates = own
-      ? `[{"Node":${jsonString(agent.config.nodeName)},"Segment":"","Coord":${coordinateJson(agent.cluster.coordinate())}}]`
-      : "[]";
-    return `{"Datacenter":${jsonString(datacenter)},"AreaID":"wan","Coordinates":${coordinates}}`;
+  const maps = (await agent.cluster.datacenterMaps?.()) ?? [];
+  const json = jsonArray(maps, ({ datacenter, areaId, coordinates }) => {
+    const entries = jsonArray(coordinates, ({ node, coordinate }) => coordinateEntryJson({ node, segment: "", coordinate }));
+    return `{"Datacenter":${jsonString(datacenter)},"AreaID":${jsonString(areaId)},"Coordinates":${entries}}`;
   });
   return jsonReply(json, isPretty(request, agent));
 }

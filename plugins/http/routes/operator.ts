@@ -19,10 +19,10 @@ export function operatorRoutes(context: ApiContext): readonly Route[] {
 /** The peers; one that gossip does not know is called "(unknown)". */
 async function raftConfiguration(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { agent } = context;
-  if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
+  const { datacenter } = readParameters(request, agent).options;
   const versions = new Map(agent.cluster.members("lan").map(({ tags }) => [tags["id"], tags["raft_vsn"]]));
   const servers = jsonArray(
-    await peersOf(context),
+    await peersOf(context, datacenter),
     ({ id, node, address, leader, voter }) =>
       `{"ID":${jsonString(id)},"Node":${jsonString(node)},"Address":${jsonString(address)},"Leader":${leader},` +
       `"ProtocolVersion":${jsonString(versions.get(id) ?? "3")},"Voter":${voter}}`,
@@ -40,22 +40,23 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
       "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
     );
   if (byId && byAddress) throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
-  if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
-  const peer = (await peersOf({ agent })).find((server) =>
+  const { datacenter } = readParameters(request, agent).options;
+  const peer = (await peersOf({ agent }, datacenter)).find((server) =>
     byId ? server.id === query.get("id") : server.address === query.get("address"),
   );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
     const asked = byId ? `id ${goQuote(query.get("id"))}` : `address ${goQuote(query.get("address"))}`;
     throw new AgentError("rejected", { message: `${asked} was not found in the Raft configuration` });
   }
-  await agent.cluster.removeRaftServer(peer.id);
+  await agent.cluster.removeRaftServer(peer.id, datacenter);
   return emptyReply();
 }
 
 /** As the cluster says, or from the members where it does not speak of its group. */
-async function peersOf({ agent }: Pick<ApiContext, "agent">): Promise<readonly RaftPeer[]> {
+async function peersOf({ agent }: Pick<ApiContext, "agent">, datacenter: string | undefined): Promise<readonly RaftPeer[]> {
   const { cluster } = agent;
-  if (cluster.raftServers !== undefined) return cluster.raftServers();
+  if (cluster.raftServers !== undefined) return cluster.raftServers(datacenter);
+  if (datacenter !== undefined) throw noPathToDatacenter();
   const members = new Map(cluster.members("lan").flatMap((member) => addressOf(member)));
   return cluster.peers().map((address) => ({
     id: members.get(address)?.tags["id"] ?? "",

@@ -7,24 +7,26 @@ import { jsonReply, noPathToDatacenter } from "../reply.ts";
 
 export function statusRoutes(context: ApiContext): readonly Route[] {
   const { agent } = context;
-  const requireOwnDatacenter = (request: HttpRequest): void => {
-    if (readParameters(request, agent).options.datacenter !== undefined) throw noPathToDatacenter();
+  const statusOf = async (request: HttpRequest): Promise<{ readonly leader: string; readonly peers: readonly string[] }> => {
+    const { cluster } = agent;
+    const { datacenter } = readParameters(request, agent).options;
+    if (datacenter === undefined) return { leader: cluster.leader(), peers: cluster.peers() };
+    if (cluster.statusOf === undefined) throw noPathToDatacenter();
+    return cluster.statusOf(datacenter);
   };
   return [
     {
       path: "/v1/status/leader",
       methods: ["GET"],
-      handle(request) {
-        requireOwnDatacenter(request);
-        return jsonReply(jsonString(agent.cluster.leader()), isPretty(request, agent));
+      async handle(request) {
+        return jsonReply(jsonString((await statusOf(request)).leader), isPretty(request, agent));
       },
     },
     {
       path: "/v1/status/peers",
       methods: ["GET"],
-      handle(request) {
-        requireOwnDatacenter(request);
-        return jsonReply(jsonStrings(agent.cluster.peers()), isPretty(request, agent));
+      async handle(request) {
+        return jsonReply(jsonStrings((await statusOf(request)).peers), isPretty(request, agent));
       },
     },
   ];
