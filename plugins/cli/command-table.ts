@@ -115,7 +115,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["operator raft list-peers", "List who votes", () => load(import("./commands/operator-raft-list-peers.ts"))],
   ["operator raft remove-peer", "Remove a server for good", () => load(import("./commands/operator-raft-remove-peer.ts"))],
   ["reload", "Read the configuration files again", () => load(import("./commands/reload.ts"))],
-  ["rtt", "Estimate the round-trip time between nodes"],
+  ["rtt", "Estimate the round-trip time between nodes", () => load(import("./commands/rtt.ts"))],
   ["services", "Services of the local agent", "group"],
   ["services deregister", "Remove a service", () => load(import("./commands/services-deregister.ts"))],
   ["services register", "Add a service", () => load(import("./commands/services-register.ts"))],
