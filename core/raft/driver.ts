@@ -479,7 +479,7 @@ export class RaftDriver {
       throw new AgentError("closed", { message: "Cannot take a snapshot: the state machine is not at rest" });
     try {
       const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));
-      this.feed({ kind: "snapshotTaken", index: meta.index });
+      this.feed({ kind: "snapshotTaken", index: meta.index, size: meta.size });
       return meta;
     } catch (error) {
       logger.log("error", "failed to take snapshot", { error: messageOf(error) });

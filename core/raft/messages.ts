@@ -168,7 +168,12 @@ export type RaftInput =
   /** The end of what event `sendSnapshot` asked for. `index`: the snapshot's. */
   | { readonly kind: "snapshotSent"; readonly to: NodeId; readonly ok: boolean; readonly index: LogIndex }
   /** Our own state up to here was saved, and is durable. */
-  | { readonly kind: "snapshotTaken"; readonly index: LogIndex }
+  | {
+      readonly kind: "snapshotTaken";
+      readonly index: LogIndex;
+      /** In bytes; 0 when left out. */
+      readonly size?: number;
+    }
   /** Saving our own state failed; the machine will ask again. */
   | { readonly kind: "snapshotFailed" }
   /** A leader's snapshot was saved, is durable, and the state machine was replaced by it. */
@@ -232,7 +237,11 @@ export interface RaftLimits {
   readonly snapshotThreshold: number;
   /** The threshold above waits until this long after the last snapshot, so that a busy server does not do nothing else. */
   readonly snapshotInterval: Millis;
-  /** As above, in bytes of the log, and without waiting: entries live in memory. */
+  /**
+   * As above, in bytes of the log, and without waiting: entries live in memory. As many as the last snapshot had, so that
+   * a large state is not written again for a few changes; but not below the first nor beyond the second of these.
+   */
+  readonly snapshotBytesMin: number;
   readonly snapshotBytesThreshold: number;
   /** Entries kept before a snapshot, for followers that are a little behind. Consul 1.8: 10240. */
   readonly trailingEntries: number;
@@ -254,6 +263,7 @@ export const defaultLimits: RaftLimits = {
   snapshotBytesThreshold: 64 * 1024 * 1024,
   trailingEntries: 10_240,
   trailingBytesMax: 32 * 1024 * 1024,
+  snapshotBytesMin: 8 * 1024 * 1024,
 };
 
 /** The durations of Consul 1.8 for a `raft_multiplier` in 1..10, or those of dev mode. */

@@ -166,7 +166,7 @@ export class RaftMachine implements Machine<RaftInput> {
         onSnapshotSent(raft, input);
         break;
       case "snapshotTaken":
-        onSnapshotTaken(raft, input.index);
+        onSnapshotTaken(raft, input.index, input.size ?? 0);
         break;
       case "snapshotFailed":
         onSnapshotFailed(raft);

@@ -23,14 +23,16 @@ export function onApplied(raft: RaftState, index: LogIndex): void {
   log.appliedTo(index);
   if (raft.snapshotRequested) return;
   const many = log.applied - log.snapshot >= limits.snapshotThreshold && raft.now >= raft.snapshotAt + limits.snapshotInterval;
-  if (!many && raft.appliedBytes < limits.snapshotBytesThreshold) return;
+  const bytesMax = Math.min(limits.snapshotBytesThreshold, Math.max(limits.snapshotBytesMin, raft.snapshotBytes));
+  if (!many && raft.appliedBytes < bytesMax) return;
   raft.snapshotRequested = true;
   raft.events.push({ kind: "snapshotDue", index: log.applied });
 }
 
 /** Our own snapshot up to `index` is durable: forget what lies far enough behind it. */
-export function onSnapshotTaken(raft: RaftState, index: LogIndex): void {
+export function onSnapshotTaken(raft: RaftState, index: LogIndex, size: number): void {
   const { log } = raft;
+  raft.snapshotBytes = size;
   raft.snapshotRequested = false;
   raft.snapshotAt = raft.now;
   if (index <= log.snapshot) return; // a leader's snapshot overtook it

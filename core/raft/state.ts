@@ -109,6 +109,8 @@ export class RaftState {
   snapshotRequested = false;
   /** Bytes of entries applied since the last snapshot. */
   appliedBytes = 0;
+  /** The size of our last snapshot; 0 before the first since the start. */
+  snapshotBytes = 0;
   /** When our last snapshot was taken; at first, when we started. */
   snapshotAt: Millis;
 

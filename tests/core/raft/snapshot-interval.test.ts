@@ -31,8 +31,8 @@ class Lone {
     return this.#turn(now);
   }
 
-  snapshotTaken(now: number): void {
-    this.#machine.step(now, { kind: "snapshotTaken", index: this.#machine.appliedIndex });
+  snapshotTaken(now: number, size = 0): void {
+    this.#machine.step(now, { kind: "snapshotTaken", index: this.#machine.appliedIndex, size });
   }
 
   #turn(now: number): boolean {
@@ -61,6 +61,21 @@ describe("a snapshot", () => {
     const server = new Lone({ snapshotThreshold: 10, snapshotInterval: 30_000, snapshotBytesThreshold: 5000 });
     assert.equal(server.apply(1000, 20), false);
     assert.equal(server.apply(2000, 40), true);
+  });
+
+  it("is due once the log has grown by as much as the last one had, within bounds", () => {
+    const server = new Lone({ snapshotThreshold: 1_000_000, snapshotBytesMin: 5000, snapshotBytesThreshold: 20_000 });
+    assert.equal(server.apply(1000, 49), false);
+    assert.equal(server.apply(2000, 1), true);
+    server.snapshotTaken(3000, 100);
+    assert.equal(server.apply(4000, 49), false);
+    assert.equal(server.apply(5000, 1), true);
+    server.snapshotTaken(6000, 8000);
+    assert.equal(server.apply(7000, 79), false);
+    assert.equal(server.apply(8000, 1), true);
+    server.snapshotTaken(9000, 1_000_000_000);
+    assert.equal(server.apply(10_000, 199), false);
+    assert.equal(server.apply(11_000, 1), true);
   });
 
   it("is not due for a few entries, however long it has been", () => {
