@@ -17,8 +17,9 @@ export function parseInteger(
   text: string,
 ): { readonly kind: "integer"; readonly value: number } | { readonly kind: "syntax" } | { readonly kind: "range" } {
   if (!/^[+-]?\d+$/.test(text)) return { kind: "syntax" };
-  const value = Number(text);
-  return Math.abs(value) < 2 ** 63 || value === -(2 ** 63) ? { kind: "integer", value } : { kind: "range" };
+  if (text.length > 400) return { kind: "range" };
+  const value = BigInt(text.replace("+", ""));
+  return value === BigInt.asIntN(64, value) ? { kind: "integer", value: Number(value) } : { kind: "range" };
 }
 
 /** Go's `strconv.ParseBool`; undefined for anything else. */

@@ -24,7 +24,7 @@ export function keyringRoutes(context: ApiContext): readonly Route[] {
 const relayFactorMax = 5;
 
 /** agent.keyringArgs. */
-const body = struct("keyringArgs", { Key: string, Token: string, RelayFactor: uint8, LocalOnly: bool });
+const body = struct("agent.keyringArgs", { Key: string, Token: string, RelayFactor: uint8, LocalOnly: bool });
 
 async function keyring({ agent }: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const answers = await run(agent, await readRequest(request));
