@@ -16,6 +16,11 @@ export class EventQueue {
     return this.#heap.length;
   }
 
+  /** When the earliest is due. */
+  get nextAt(): Millis {
+    return this.#heap[0]?.at ?? Number.POSITIVE_INFINITY;
+  }
+
   add(at: Millis, act: () => void): Event {
     const event: Event = { at, order: this.#planned++, act };
     this.#heap.push(event);

@@ -9,7 +9,8 @@
  *     └────────────────────────── SWIM: gone ────────────────────────────┘
  *
  * Each change by intent carries a Lamport time and wins only over an older one. A member that goes without a word
- * has failed; Serf's own status decides, so the leave intent must arrive before SWIM's "dead".
+ * has failed. One that said goodbye in SWIM's own words has left, also where its intent was not heard: Serf calls that a
+ * failure and corrects itself at the next exchange of state.
  */
 import type { Member } from "../plugin/agent-api.ts";
 import type { MemberState } from "../swim/members.ts";
@@ -111,11 +112,11 @@ export class SerfMembers {
     return member;
   }
 
-  /** SWIM says it is gone; whether it left or failed was decided by what it said before. */
-  gone(name: string, now: Millis): { readonly member: SerfMember; readonly event: "leave" | "failed" } | undefined {
+  /** SWIM says it is gone, and whether in its own words; whether it left or failed depends on what it said before, too. */
+  gone(name: string, now: Millis, saidGoodbye: boolean): { readonly member: SerfMember; readonly event: "leave" | "failed" } | undefined {
     const member = this.#members.get(name);
     if (member === undefined) return undefined;
-    if (member.status === "leaving") member.status = "left";
+    if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) member.status = "left";
     else if (member.status === "alive") member.status = "failed";
     else return undefined;
     member.goneAt = now;

@@ -69,6 +69,8 @@ export class SerfMachine implements GossipMachine {
     readonly serf: SerfConfig;
     readonly random: Random;
     readonly keyring?: Keyring;
+    /** See SwimMachine. */
+    readonly known?: readonly MemberClaim[];
     /** Lamport times of an earlier life: what was seen then is no news now. */
     readonly resume?: { readonly clock: number; readonly eventClock: number; readonly queryClock: number };
   }) {
@@ -92,7 +94,12 @@ export class SerfMachine implements GossipMachine {
     this.#intentQueue = queue();
     this.#queryQueue = queue();
     this.#eventQueue = queue();
-    this.#swim = new SwimMachine({ config: parts.swim, random: parts.random.fork("swim"), delegate: this.#delegate() });
+    this.#swim = new SwimMachine({
+      config: parts.swim,
+      random: parts.random.fork("swim"),
+      delegate: this.#delegate(),
+      ...(parts.known === undefined ? {} : { known: parts.known }),
+    });
     const { config, random, members } = { config: parts.serf, random: parts.random.fork("serf"), members: this.#members };
     this.#queries = new Queries({
       config,
@@ -252,7 +259,7 @@ export class SerfMachine implements GossipMachine {
   }
 
   #gone(state: MemberState): void {
-    const outcome = this.#members.gone(state.name, this.#now);
+    const outcome = this.#members.gone(state.name, this.#now, state.condition === "left");
     if (outcome === undefined) return;
     this.#log(
       "info",

@@ -225,8 +225,13 @@ export class Membership {
     }
   }
 
+  /** A member everyone knows already: nothing is passed on. */
+  introduce(now: Millis, claim: MemberClaim): void {
+    this.#adopt(now, { kind: "alive", node: claim.name, ...claim }, false);
+  }
+
   /** Takes over what `alive` says, whether or not the member was known, and tells everyone. */
-  #adopt(now: Millis, alive: Alive): void {
+  #adopt(now: Millis, alive: Alive, tell = true): void {
     const host = ipText(alive.address);
     if (host === undefined) return;
     const known = this.#table.get(alive.node);
@@ -246,7 +251,7 @@ export class Membership {
       return;
     }
     this.#clearSuspicion(member.name);
-    this.#broadcast(member.name, alive);
+    if (tell) this.#broadcast(member.name, alive);
     if (known !== undefined) this.evidence.refuted(now, member.name);
     const wasGone = isGone(member);
     const metaBefore = member.meta;

@@ -27,7 +27,7 @@ import type { EvidenceLog } from "./evidence.ts";
 import { GossipQueue } from "./gossip-queue.ts";
 import { addressOf, claimOf, type MemberState, MemberTable, protocolMax } from "./members.ts";
 import { Membership } from "./membership.ts";
-import type { Ping, PushPull, SwimMessage } from "./messages.ts";
+import type { MemberClaim, Ping, PushPull, SwimMessage } from "./messages.ts";
 import { Probe, replyAddress, type StreamPing } from "./probe.ts";
 import { pushPullInterval, versionConflict } from "./push-pull.ts";
 import { type Consequence, stallOf } from "./stall.ts";
@@ -91,6 +91,7 @@ export class SwimMachine implements GossipMachine {
   readonly #config: SwimConfig;
   readonly #random: Random;
   readonly #delegate: SwimDelegate;
+  #known: readonly MemberClaim[];
   readonly #table: MemberTable;
   readonly #queue: GossipQueue;
   readonly #awareness: Awareness;
@@ -104,8 +105,15 @@ export class SwimMachine implements GossipMachine {
   /** When the timer that runs now was to fire. */
   #dueAt: Millis = Number.POSITIVE_INFINITY;
 
-  constructor(parts: { readonly config: SwimConfig; readonly random: Random; readonly delegate: SwimDelegate }) {
+  constructor(parts: {
+    readonly config: SwimConfig;
+    readonly random: Random;
+    readonly delegate: SwimDelegate;
+    /** Members of a pool that stands already, known from the start without a word about them to anyone: for simulations. */
+    readonly known?: readonly MemberClaim[];
+  }) {
     const { config, random, delegate } = parts;
+    this.#known = parts.known ?? [];
     this.#config = config;
     this.#random = random;
     this.#delegate = delegate;
@@ -222,8 +230,7 @@ export class SwimMachine implements GossipMachine {
         this.#probe.streamAnswered(input.sequence, input.ok);
         break;
       case "remoteState":
-        for (const claim of input.state.members) this.#membership.merge(now, claim);
-        if (input.state.userState.length > 0) this.#delegate.mergeState(input.state.userState, input.state.join);
+        this.#merge(now, input.state);
         break;
       case "update":
         this.#membership.announce(now);
@@ -238,9 +245,21 @@ export class SwimMachine implements GossipMachine {
     }
   }
 
+  /**
+   * The layer above hears who meant to leave before it hears who is gone: otherwise it would report a failure first, as Serf
+   * does when the goodbye itself was not heard.
+   */
+  #merge(now: Millis, state: PushPull): void {
+    for (const claim of state.members) if (claim.state === "alive") this.#membership.merge(now, claim);
+    if (state.userState.length > 0) this.#delegate.mergeState(state.userState, state.join);
+    for (const claim of state.members) if (claim.state !== "alive") this.#membership.merge(now, claim);
+  }
+
   #start(now: Millis): void {
     const { probeInterval, gossipInterval, pushPullInterval: interval } = this.#config;
     this.#membership.announce(now);
+    for (const claim of this.#known) if (claim.name !== this.#config.name) this.#membership.introduce(now, claim);
+    this.#known = [];
     // Members that start together must not tick together.
     this.#probe.start(now + below(this.#random, Math.ceil(probeInterval)));
     this.#gossipAt = now + below(this.#random, Math.ceil(gossipInterval));
