@@ -219,7 +219,7 @@ export class Datacenters {
       config,
       clusterSize: () => this.#present().length,
       connections: { idleTimeout, idleStreamsMax },
-      refusal: () => (servers.offline ? unreachable() : noPath()),
+      refusal: () => (this.#others.get(datacenter) !== servers ? noPath() : servers.offline ? unreachable() : undefined),
     });
     this.#others.set(datacenter, servers);
     return servers;
