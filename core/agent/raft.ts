@@ -178,6 +178,11 @@ export class Raft {
     return this.#machine?.appliedIndex ?? 0;
   }
 
+  /** As far as is known here. */
+  get commitIndex(): LogIndex {
+    return this.#machine?.commitIndex ?? 0;
+  }
+
   /** As {@link RaftDriver.whenApplied}. */
   whenApplied(index: LogIndex, timeout: Millis): Promise<void> {
     return this.#running().whenApplied(index, timeout);

@@ -367,7 +367,7 @@ export class ServerRole implements Role {
   }
 
   #onLeader(leader: NodeId | undefined): void {
-    if (leader !== undefined) this.store.onLeader();
+    this.store.onLeader();
     // Our own leading is told once it is established.
     if (leader !== this.#options.nodeId) this.#options.onLeaderChanged(this.cluster.leader() || undefined);
     if (leader === undefined || this.#hadLeader) return;

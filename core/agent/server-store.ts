@@ -24,6 +24,7 @@ import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
 import type { ServerRequest } from "./forwarding.ts";
 import type { Leader } from "./leader.ts";
+import { LeaderQuestions } from "./leader-questions.ts";
 import type { Raft } from "./raft.ts";
 import type { SharedReads } from "./shared-reads.ts";
 
@@ -55,10 +56,17 @@ export interface ServerStoreOptions {
 export class ServerStore implements StoreApi {
   readonly #options: ServerStoreOptions;
   readonly #held = new Set<Held>();
+  readonly #questions: LeaderQuestions;
+  #stopped = false;
   readonly #rounds = { default: new SharedRound(), consistent: new SharedRound() };
 
   constructor(options: ServerStoreOptions) {
     this.#options = options;
+    this.#questions = new LeaderQuestions({
+      clock: options.clock,
+      leader: () => options.raft.leader(),
+      patience: () => options.config().rpcHoldTimeout,
+    });
   }
 
   now(): number {
@@ -114,12 +122,17 @@ export class ServerStore implements StoreApi {
       try {
         return (await this.#options.raft.propose(data)).result as CommandResult;
       } catch (error) {
-        if (!mayTryAgain(error, false)) throw error;
+        if (!mayTryAgain(error, { here: true, repeatable: false })) throw error;
       }
     }
     const { here, value } = await this.#atLeader<CommandResult>({
       here: async () => (await this.#options.raft.propose(data)).result as CommandResult,
-      there: (leader) => this.#options.ask(leader, { kind: "write", command: data }, writeTimeout) as Promise<CommandResult>,
+      there: (leader) =>
+        this.#questions.ask(
+          leader,
+          false,
+          () => this.#options.ask(leader, { kind: "write", command: data }, writeTimeout) as Promise<CommandResult>,
+        ),
       repeatable: false,
     });
     if (here || value.kind !== "rejected") return value;
@@ -131,7 +144,7 @@ export class ServerStore implements StoreApi {
     if (remote !== undefined) return remote.renewSession(id, options);
     const { value } = await this.#atLeader({
       here: async () => this.#renewHere(id),
-      there: async (leader) => (await this.#options.ask(leader, { kind: "renewSession", id }, readTimeout)) === true,
+      there: async (leader) => (await this.#askToRead(leader, { kind: "renewSession", id })) === true,
       repeatable: true,
     });
     return value;
@@ -145,7 +158,7 @@ export class ServerStore implements StoreApi {
       case "write":
         return (await raft.propose(request.command)).result;
       case "readIndex":
-        return !request.consistent && this.#mayAnswerNow("default") ? raft.appliedIndex : raft.readIndex();
+        return this.#readIndex(request.consistent);
       case "renewSession":
         return this.#renewHere(request.id);
       default:
@@ -153,9 +166,10 @@ export class ServerStore implements StoreApi {
     }
   }
 
-  /** There is a leader, here or elsewhere: whoever was held goes on. */
+  /** Another leads, here or elsewhere, and whoever was held goes on; or nobody does. */
   onLeader(): void {
-    for (const held of [...this.#held]) held.release();
+    this.#questions.onLeader();
+    if (this.#options.raft.leader() !== undefined) for (const held of [...this.#held]) held.release();
   }
 
   /** Applies committed entries, in order; what each answers goes to its proposer. */
@@ -173,18 +187,30 @@ export class ServerStore implements StoreApi {
   }
 
   stop(): void {
+    this.#stopped = true;
     for (const held of [...this.#held]) held.refuse();
   }
 
   #mayAnswerNow(consistency: Consistency): boolean {
+    const { leader, raft } = this.#options;
     switch (consistency) {
       case "stale":
         return true;
       case "default":
-        return this.#options.leader.leading && this.#options.raft.leaseValid();
+        return leader.leading && raft.leaseValid() && hasApplied(raft);
       case "consistent":
-        return this.#options.leader.leading && this.#options.raft.isSoleVoter();
+        return leader.leading && raft.isSoleVoter() && hasApplied(raft);
     }
+  }
+
+  /** The leader's word: a catalog that reflects this index is fresh enough. */
+  async #readIndex(consistent: boolean): Promise<LogIndex> {
+    const { leader, raft } = this.#options;
+    return !consistent && leader.leading && raft.leaseValid() ? raft.commitIndex : raft.readIndex();
+  }
+
+  #askToRead(leader: NodeId, request: ServerRequest): Promise<unknown> {
+    return this.#questions.ask(leader, true, () => this.#options.ask(leader, request, readTimeout));
   }
 
   /** What was asked of the leader is as fresh as the leader is, wherever it is answered. */
@@ -199,9 +225,9 @@ export class ServerStore implements StoreApi {
     const consistent = consistency === "consistent";
     const round = consistent ? this.#rounds.consistent : this.#rounds.default;
     await this.#atLeader({
-      here: async () => void (await raft.readIndex()),
+      here: async () => raft.whenApplied(await this.#readIndex(consistent), readTimeout),
       there: async (leader) => {
-        const index = await round.ask(() => this.#options.ask(leader, { kind: "readIndex", consistent }, readTimeout));
+        const index = await round.ask(() => this.#askToRead(leader, { kind: "readIndex", consistent }));
         await raft.whenApplied(checkedInteger(index) ?? Number.MAX_SAFE_INTEGER, readTimeout);
       },
       repeatable: true,
@@ -223,13 +249,14 @@ export class ServerStore implements StoreApi {
     const { raft, clock } = this.#options;
     let deadline: Millis | undefined;
     for (;;) {
+      if (this.#stopped) throw shuttingDown();
       const leader = raft.leader();
       const here = raft.isLeader();
       if (here || leader !== undefined) {
         try {
           return { here, value: here ? await act.here() : await act.there(leader as NodeId) };
         } catch (error) {
-          if (!mayTryAgain(error, act.repeatable)) throw here ? error : forwarded(error);
+          if (!mayTryAgain(error, { here, repeatable: act.repeatable })) throw here ? error : forwarded(error);
         }
       }
       deadline ??= clock.monotonic() + this.#options.config().rpcHoldTimeout;
@@ -256,7 +283,7 @@ export class ServerStore implements StoreApi {
       };
       const held: Held = {
         release: () => end(resolve),
-        refuse: () => end(() => reject(new AgentError("closed", { message: "The agent is shutting down" }))),
+        refuse: () => end(() => reject(shuttingDown())),
       };
       const left = Math.max(0, deadline - clock.monotonic());
       const timer: Timer =
@@ -271,6 +298,14 @@ export class ServerStore implements StoreApi {
 interface Held {
   readonly release: () => void;
   readonly refuse: () => void;
+}
+
+/**
+ * A majority without the leader may have an entry on its disks before the leader has it on its own: then followers show
+ * it first, and the leader must not answer from a catalog that lacks it.
+ */
+function hasApplied(raft: Raft): boolean {
+  return raft.appliedIndex >= raft.commitIndex;
 }
 
 /** One question out at a time; all who come meanwhile share the next one, which is asked after they came. */
@@ -299,7 +334,7 @@ class SharedRound {
 }
 
 /** What certainly was not carried out, or may be carried out twice. */
-function mayTryAgain(error: unknown, repeatable: boolean): boolean {
+function mayTryAgain(error: unknown, { here, repeatable }: { readonly here: boolean; readonly repeatable: boolean }): boolean {
   if (!(error instanceof AgentError)) return false;
   switch (error.code) {
     case "connection-refused":
@@ -309,6 +344,8 @@ function mayTryAgain(error: unknown, repeatable: boolean): boolean {
     case "connection-closed":
     case "timeout":
       return repeatable;
+    case "closed":
+      return repeatable && !here; // it is the leader that ends
     default:
       return false;
   }
@@ -322,4 +359,8 @@ function forwarded(error: unknown): unknown {
 
 function noLeader(): AgentError {
   return new AgentError("no-leader", { message: "No cluster leader" });
+}
+
+function shuttingDown(): AgentError {
+  return new AgentError("closed", { message: "The agent is shutting down" });
 }

@@ -257,6 +257,135 @@ describe("a follower's read", () => {
   });
 });
 
+describe("a follower whose leader is deposed", () => {
+  const keys = { kind: "kvKeys", prefix: "", separator: "" } as never;
+  const never = new Promise(() => {});
+  const depose = (follower: Follower, successor: string | undefined): void => {
+    follower.leader = successor;
+    follower.store.onLeader();
+  };
+
+  it("asks the successor at once what it had asked the old one in order to read, and what waited behind that", async () => {
+    const follower = new Follower();
+    follower.answers = [never, 10];
+    const reads = Array.from({ length: 3 }, () => watched(follower.store.read(keys, { consistency: "default" })));
+    await settle();
+    depose(follower, undefined);
+    await settle();
+    assert.deepEqual(
+      reads.map(({ done }) => done),
+      [false, false, false],
+    );
+    depose(follower, "successor");
+    await settle();
+    assert.ok(reads.every(({ done }) => done));
+    assert.deepEqual(follower.asked[0]?.to, "leader");
+    assert.ok(follower.asked.slice(1).every(({ to }) => to === "successor"));
+    assert.equal(follower.clock.pending, 0);
+  });
+
+  it("waits for the old leader's word on a write as long as nobody else leads, then rpc_hold_timeout, and never asks another", async () => {
+    const follower = new Follower();
+    follower.answers = [never];
+    const write = watched(follower.store.write(barrier));
+    await settle();
+    depose(follower, undefined);
+    await follower.pass(20_000);
+    assert.equal(write.done, false);
+    depose(follower, "successor");
+    await follower.pass(6900);
+    assert.equal(write.done, false);
+    const failed = assert.rejects(write.promise, { message: `rpc error making call: ${leadershipLost}` });
+    await follower.pass(200);
+    await failed;
+    assert.equal(follower.asked.length, 1);
+    assert.equal(follower.clock.pending, 0);
+  });
+
+  it("tells what the old leader says of a write, though another leads", async () => {
+    const follower = new Follower();
+    let answer: (result: unknown) => void = () => {};
+    follower.answers = [new Promise((resolve) => (answer = resolve))];
+    const write = follower.store.write(barrier);
+    await settle();
+    depose(follower, "successor");
+    answer({ kind: "took", effect: true });
+    assert.deepEqual(await write, { kind: "took", effect: true });
+    assert.equal(follower.clock.pending, 0);
+  });
+
+  it("reads again when the old leader said that it ends; a write may have been carried out", async () => {
+    const follower = new Follower();
+    const ends = failure("closed", "The agent is shutting down");
+    follower.answers = [ends, 10];
+    const read = watched(follower.store.read(keys, { consistency: "consistent" }));
+    await follower.pass(100);
+    assert.ok(read.done);
+    follower.answers = [ends];
+    await assert.rejects(follower.store.write(barrier), { message: `rpc error making call: ${ends.message}` });
+  });
+});
+
+describe("a leader whose disk is behind those of its followers", () => {
+  const keys = { kind: "kvKeys", prefix: "", separator: "" } as never;
+  class Leading {
+    applied = 5;
+    readonly store: ServerStore;
+    #release: () => void = () => {};
+
+    constructor() {
+      const follower = new Follower();
+      const raft = {
+        isLeader: () => true,
+        isSoleVoter: () => false,
+        leader: () => "self",
+        knowsLeader: () => true,
+        lastContact: () => 0,
+        leaseValid: () => true,
+        // The others made it committed, and may show it: it is on their disks.
+        commitIndex: 6,
+        readIndex: () => assert.fail("the lease makes a round needless"),
+        whenApplied: (index: number) =>
+          new Promise<void>((resolve) => {
+            assert.equal(index, 6);
+            this.#release = resolve;
+          }),
+      };
+      Object.defineProperty(raft, "appliedIndex", { get: () => this.applied });
+      this.store = new ServerStore({
+        catalog: follower.catalog,
+        clock: follower.clock,
+        shared: {} as ServerStoreOptions["shared"],
+        raft: raft as unknown as ServerStoreOptions["raft"],
+        leader: { leading: true } as ServerStoreOptions["leader"],
+        elsewhere: () => follower.dc2,
+        config: () => ({ datacenter: "dc1", rpcHoldTimeout: 7000 }) as ReturnType<ServerStoreOptions["config"]>,
+        ask: () => assert.fail("it leads itself"),
+      });
+    }
+
+    apply(): void {
+      this.applied = 6;
+      this.#release();
+    }
+  }
+
+  it("answers a default read once it has applied what is committed, since a follower may have shown it", async () => {
+    const leading = new Leading();
+    assert.equal(leading.store.readNow(keys, "default"), undefined);
+    const read = watched(leading.store.read(keys, { consistency: "default" }));
+    await settle();
+    assert.equal(read.done, false);
+    leading.apply();
+    await read.promise;
+    assert.notEqual(leading.store.readNow(keys, "default"), undefined);
+  });
+
+  it("sends followers that ask to what is committed", async () => {
+    assert.equal(await new Leading().store.serve({ kind: "readIndex", consistent: false }), 6);
+  });
+});
+
 describe("requests between servers", () => {
   it("come back as they went out; anything else is none", () => {
     const requests: ServerRequest[] = [
