@@ -15,7 +15,7 @@ import type { Coordinate } from "../catalog/records.ts";
 import type { Fields } from "../codec/fields.ts";
 import type { Encodable, Value } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { DatacenterMap, Member } from "../plugin/agent-api.ts";
+import type { DatacenterMap, Member, SnapshotApi } from "../plugin/agent-api.ts";
 import type { Clock, Logger, Random, Streams } from "../ports/mod.ts";
 import { decodeQueryOptions } from "../rpc/endpoints/query-options.ts";
 import { distance } from "../serf/coordinates.ts";
@@ -26,6 +26,7 @@ import { AgentError } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { ClientServers } from "./client-servers.ts";
 import type { ClientStore } from "./client-store.ts";
+import { RemoteSnapshots } from "./remote-snapshots.ts";
 import { serverOf } from "./servers.ts";
 
 export interface DatacentersOptions {
@@ -83,6 +84,12 @@ export class Datacenters {
    */
   store(datacenter: string): ClientStore {
     return this.#servers(datacenter).store;
+  }
+
+  /** Throws as {@link store}. */
+  snapshots(datacenter: string): SnapshotApi {
+    const servers = this.#servers(datacenter);
+    return new RemoteSnapshots({ connect: () => servers.connect(), datacenter });
   }
 
   /** Passes a call on as it came; its answer is to be passed back. Rejects as {@link store}, and as the server refuses. */

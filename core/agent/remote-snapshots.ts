@@ -1,4 +1,4 @@
-/** Snapshots as a client agent hands them through: a server makes them and takes them. */
+/** Snapshots as they are handed through, by a client agent or for another datacenter: a server makes them and takes them. */
 import type { SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
 import type { ByteStream } from "../ports/streams.ts";
 import { fetchSnapshot, pushSnapshot } from "../rpc/snapshot-stream.ts";
@@ -7,6 +7,7 @@ import type { Bytes } from "../types/bytes.ts";
 export interface RemoteSnapshotsOptions {
   /** A fresh connection to a server. */
   readonly connect: () => Promise<ByteStream>;
+  /** Of which, unless another one is asked for. */
   readonly datacenter: string;
 }
 
@@ -17,13 +18,13 @@ export class RemoteSnapshots implements SnapshotApi {
     this.#options = options;
   }
 
-  async save({ stale }: { readonly stale: boolean }): Promise<SavedSnapshot> {
-    const { connect, datacenter } = this.#options;
-    return fetchSnapshot(await connect(), { datacenter, stale, token: "" });
+  async save({ stale, datacenter }: { readonly stale: boolean; readonly datacenter?: string }): Promise<SavedSnapshot> {
+    const { connect, datacenter: own } = this.#options;
+    return fetchSnapshot(await connect(), { datacenter: datacenter ?? own, stale, token: "" });
   }
 
-  async restore(file: Bytes): Promise<void> {
-    const { connect, datacenter } = this.#options;
-    await pushSnapshot(await connect(), { datacenter, stale: false, token: "" }, file);
+  async restore(file: Bytes, { datacenter }: { readonly datacenter?: string } = {}): Promise<void> {
+    const { connect, datacenter: own } = this.#options;
+    await pushSnapshot(await connect(), { datacenter: datacenter ?? own, stale: false, token: "" }, file);
   }
 }

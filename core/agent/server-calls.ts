@@ -131,7 +131,9 @@ function explain(thrown: unknown): Failure {
     case "not-supported":
       return { kind: "answer", error: prefixed(thrown) };
     case "timeout":
-      return { kind: "answer", error: thrown };
+      // Of the call itself; or the connection was given up under it.
+      if (thrown.message.startsWith(callPrefix)) return { kind: "answer", error: thrown };
+      return { kind: "lost", error: prefixed(thrown) };
     default:
       return { kind: "lost", error: thrown.message.startsWith(callPrefix) ? thrown : prefixed(thrown) };
   }

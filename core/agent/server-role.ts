@@ -29,6 +29,7 @@ import { Leader } from "./leader.ts";
 import { OperatorSnapshots } from "./operator-snapshots.ts";
 import { Raft } from "./raft.ts";
 import type { Role, RoleOptions } from "./role.ts";
+import { RoutedSnapshots } from "./routed-snapshots.ts";
 import { forwarding } from "./rpc-forwarding.ts";
 import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { ServerCare } from "./server-care.ts";
@@ -215,7 +216,14 @@ export class ServerRole implements Role {
       logger,
       onRestored: options.onCatalogDoubtful,
     });
-    this.snapshots = runtime.compression === undefined ? undefined : new SnapshotFiles(this.#archives, runtime.compression);
+    this.snapshots =
+      runtime.compression === undefined
+        ? undefined
+        : new RoutedSnapshots({
+            here: new SnapshotFiles(this.#archives, runtime.compression),
+            datacenter: config.datacenter,
+            elsewhere: (datacenter) => this.#datacenters.snapshots(datacenter),
+          });
   }
 
   async fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void> {
@@ -264,8 +272,7 @@ export class ServerRole implements Role {
   }
 
   #snapshotsOf(datacenter: string): SnapshotApi {
-    if (datacenter !== "" && datacenter !== this.#options.config.datacenter)
-      throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+    if (datacenter !== "" && datacenter !== this.#options.config.datacenter) return this.#datacenters.snapshots(datacenter);
     if (this.snapshots === undefined)
       throw new AgentError("not-supported", { message: "snapshots are not supported in a runtime without compression" });
     return this.snapshots;
@@ -296,9 +303,10 @@ export class ServerRole implements Role {
     if (request === undefined) throw new AgentError("bad-request", { message: "no request that this server knows" });
     switch (request.kind) {
       case "write":
+      case "writePiece":
       case "readIndex":
       case "renewSession":
-        return encode(await this.store.serve(request));
+        return encode(await this.store.serve(request, from));
       case "removeServer":
         await this.#care.remove(request.id);
         return emptyAnswer;

@@ -98,14 +98,14 @@ export interface StoreApi {
 
 /** The whole state as an operator's file: an archive (core/codec/snapshot-archive.ts), compressed with gzip. */
 export interface SnapshotApi {
-  /** Rejects with `no-leader` (unless `stale`), `rate-limited` when several are being made already. */
-  save(options: { readonly stale: boolean }): Promise<SavedSnapshot>;
+  /** Rejects with `no-leader` (unless `stale`), `no-datacenter`, `rate-limited` when several are being made already. */
+  save(options: { readonly stale: boolean; readonly datacenter?: string }): Promise<SavedSnapshot>;
   /**
    * Replaces the state of all servers, through the log. The whole file is verified before anything is changed. Rejects
    * with `rejected` and Consul's text (the archive is broken, or of another program), `rate-limited` (a restore is under
-   * way), `no-leader`; the state is then as it was.
+   * way), `no-leader`, `no-datacenter`; the state is then as it was.
    */
-  restore(file: Bytes): Promise<void>;
+  restore(file: Bytes, options?: { readonly datacenter?: string }): Promise<void>;
 }
 
 export interface SavedSnapshot {

@@ -104,17 +104,16 @@ async function create(context: ApiContext, request: HttpRequest): Promise<HttpRe
   // Chunked bodies have no length, and Consul then reads none.
   const length = Number(request.header("content-length") ?? "0");
   const body = length > 0 ? await readBody(request, sessionBody, { unknownFields: "ignore" }) : {};
-  const session = newSession(context, body);
-  const result = await agent.store.write(
-    { kind: "sessionCreate", session, now: agent.store.now() },
-    writeOptions(request, agent),
-  );
+  const where = writeOptions(request, agent);
+  const session = newSession(context, body, where.datacenter === undefined);
+  const result = await agent.store.write({ kind: "sessionCreate", session, now: agent.store.now() }, where);
   if (result.kind === "rejected") throw rejected(result.message);
   const id = result.kind === "session" ? result.id : session.id;
   return jsonReply(`{"ID":${jsonString(id)}}`, isPretty(request, agent));
 }
 
-function newSession(context: ApiContext, body: DecodedFields): NewSession {
+/** `here`: for this datacenter. Others have their own idea of what a TTL may be, and say so. */
+function newSession(context: ApiContext, body: DecodedFields, here: boolean): NewSession {
   const { config } = context.agent;
   const node = body["Node"] === undefined ? config.nodeName : text(body["Node"]);
   if (node === "") throw rejected("Must provide Node");
@@ -122,7 +121,7 @@ function newSession(context: ApiContext, body: DecodedFields): NewSession {
   if (behavior !== "" && behavior !== "release" && behavior !== "delete")
     throw rejected(`Invalid Behavior setting '${behavior}'`);
   const ttl = text(body["TTL"]);
-  checkTtl(ttl, config.sessionTtlMin);
+  if (here) checkTtl(ttl, config.sessionTtlMin);
   const serviceChecks = body["ServiceChecks"];
   return {
     id: uuid(context.crypto),

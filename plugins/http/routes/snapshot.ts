@@ -12,7 +12,7 @@ import { AgentError } from "../../../core/types/errors.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { readDatacenter } from "../query.ts";
-import { emptyReply, noPathToDatacenter } from "../reply.ts";
+import { emptyReply } from "../reply.ts";
 import { metaHeaders } from "../shared.ts";
 import { notSupported } from "./unbuilt.ts";
 
@@ -24,13 +24,14 @@ export function snapshotRoutes(context: ApiContext): readonly Route[] {
       methods: ["GET", "PUT"],
       async handle(request) {
         const { agent } = context;
-        if (readDatacenter(request, agent) !== undefined) throw noPathToDatacenter();
+        const datacenter = readDatacenter(request, agent);
+        const where = datacenter === undefined ? {} : { datacenter };
         if (agent.snapshots === undefined) throw notSupported("/v1/snapshot in a runtime without compression");
-        if (request.method === "GET") return save(agent.snapshots, request);
+        if (request.method === "GET") return save(agent.snapshots, request, where);
         if (receiving) throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });
         receiving = true;
         try {
-          return await restore(agent.snapshots, request);
+          return await restore(agent.snapshots, request, where);
         } finally {
           receiving = false;
         }
@@ -39,8 +40,12 @@ export function snapshotRoutes(context: ApiContext): readonly Route[] {
   ];
 }
 
-async function save(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
-  const saved = await snapshots.save({ stale: request.query.has("stale") });
+interface Where {
+  readonly datacenter?: string;
+}
+
+async function save(snapshots: SnapshotApi, request: HttpRequest, where: Where): Promise<HttpReply> {
+  const saved = await snapshots.save({ stale: request.query.has("stale"), ...where });
   try {
     const body = await whole(saved.content, request.cancel);
     return { status: 200, headers: ["Content-Type", "application/x-gzip", ...metaHeaders(saved.meta)], body };
@@ -49,8 +54,8 @@ async function save(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpR
   }
 }
 
-async function restore(snapshots: SnapshotApi, request: HttpRequest): Promise<HttpReply> {
-  await snapshots.restore(await request.body(archiveBytesMax));
+async function restore(snapshots: SnapshotApi, request: HttpRequest, where: Where): Promise<HttpReply> {
+  await snapshots.restore(await request.body(archiveBytesMax), where);
   return emptyReply();
 }
 

@@ -8,6 +8,7 @@ import { Events } from "../../../core/agent/events.ts";
 import { LocalState } from "../../../core/agent/local-state.ts";
 import { OperatorSnapshots } from "../../../core/agent/operator-snapshots.ts";
 import { Registrations } from "../../../core/agent/registrations.ts";
+import { RoutedSnapshots } from "../../../core/agent/routed-snapshots.ts";
 import { SnapshotFiles } from "../../../core/agent/snapshot-files.ts";
 import { SharedReads } from "../../../core/agent/shared-reads.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
@@ -91,18 +92,24 @@ export async function createAgentUnderTest(hcl = "", extensions: readonly Route[
     local,
     cluster: createCluster(),
     events,
-    snapshots: new SnapshotFiles(
-      new OperatorSnapshots({
-        catalog,
-        store,
-        raft: { term: 2, servers: () => [{ id: nodeId, address: "127.0.0.1:18701", voter: true }] },
-        clock,
-        crypto,
-        logger,
-        onRestored: () => {},
-      }),
-      compression,
-    ),
+    snapshots: new RoutedSnapshots({
+      here: new SnapshotFiles(
+        new OperatorSnapshots({
+          catalog,
+          store,
+          raft: { term: 2, servers: () => [{ id: nodeId, address: "127.0.0.1:18701", voter: true }] },
+          clock,
+          crypto,
+          logger,
+          onRestored: () => {},
+        }),
+        compression,
+      ),
+      datacenter: config.datacenter,
+      elsewhere: () => {
+        throw new AgentError("no-datacenter", { message: "No path to datacenter" });
+      },
+    }),
     reload: async () => {},
     leave: async () => {},
     stats: () => ({ consul: { server: "true" } }),

@@ -1,0 +1,32 @@
+/** Snapshots of this datacenter and, through their servers, of the others. */
+import type { SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
+import type { Bytes } from "../types/bytes.ts";
+
+export interface RoutedSnapshotsOptions {
+  readonly here: SnapshotApi;
+  /** This datacenter. */
+  readonly datacenter: string;
+  /** Throws `no-datacenter`, or `rejected` when none of its servers answers. */
+  readonly elsewhere: (datacenter: string) => SnapshotApi;
+}
+
+export class RoutedSnapshots implements SnapshotApi {
+  readonly #options: RoutedSnapshotsOptions;
+
+  constructor(options: RoutedSnapshotsOptions) {
+    this.#options = options;
+  }
+
+  async save({ stale, datacenter }: { readonly stale: boolean; readonly datacenter?: string }): Promise<SavedSnapshot> {
+    return this.#of(datacenter).save({ stale });
+  }
+
+  async restore(file: Bytes, { datacenter }: { readonly datacenter?: string } = {}): Promise<void> {
+    await this.#of(datacenter).restore(file);
+  }
+
+  #of(datacenter: string | undefined): SnapshotApi {
+    const { here, datacenter: own, elsewhere } = this.#options;
+    return datacenter === undefined || datacenter === "" || datacenter === own ? here : elsewhere(datacenter);
+  }
+}
