@@ -1,7 +1,7 @@
 /**
  * What one server of a group asks another, and how it is written: CBOR, over core/raft/transport.ts.
  *
- *   follower ──write, readIndex, renewSession, removeServer──► leader        (server-store.ts, server-care.ts)
+ *   follower ──write, writePiece, readIndex, renewSession, removeServer──► leader   (server-store.ts, large-writes.ts, server-care.ts)
  *   leader   ──belonging─────────────────────────────────────► a new server  (server-care.ts)
  *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts)
  *
@@ -9,14 +9,17 @@
  * changes its meaning.
  */
 import { encode, tryDecode } from "../codec/cbor.ts";
+import { pieceBytesMax } from "../raft/pieces.ts";
 import type { RaftTransport } from "../raft/transport.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
-import type { Millis, NodeId } from "../types/ids.ts";
+import { checkedInteger, type Millis, type NodeId } from "../types/ids.ts";
 
 export type ServerRequest =
   /** An encoded command of the catalog. Answered by {@link CommandResult}. */
   | { readonly kind: "write"; readonly command: Bytes }
+  /** A piece of such a command, in order (large-writes.ts); `id` names it among those of one server. The last is answered as `write` is. */
+  | { readonly kind: "writePiece"; readonly id: number; readonly number: number; readonly piece: Bytes }
   /** From which index on an answer is as fresh as the leader's own. `consistent`: proven by a majority, not by a lease. */
   | { readonly kind: "readIndex"; readonly consistent: boolean }
   /** Answered by whether the session is there. */
@@ -45,10 +48,16 @@ export function encodeRequest(request: ServerRequest): Bytes {
 export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
   const value = tryDecode(bytes)?.value;
   if (typeof value !== "object" || value === null) return undefined;
-  const { kind, command, consistent, id } = value as Readonly<Record<string, unknown>>;
+  const { kind, command, consistent, id, number, piece } = value as Readonly<Record<string, unknown>>;
   switch (kind) {
     case "write":
       return command instanceof Uint8Array && isCommand(command) ? { kind, command } : undefined;
+    case "writePiece": {
+      const [numbered, ordered] = [checkedInteger(id), checkedInteger(number)];
+      if (numbered === undefined || ordered === undefined || !(piece instanceof Uint8Array) || piece.length > pieceBytesMax)
+        return undefined;
+      return { kind, id: numbered, number: ordered, piece };
+    }
     case "readIndex":
       return typeof consistent === "boolean" ? { kind, consistent } : undefined;
     case "renewSession":
@@ -63,7 +72,7 @@ export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
 }
 
 /** Readable, at least: what enters the log must be readable wherever it is applied. */
-function isCommand(bytes: Bytes): boolean {
+export function isCommand(bytes: Bytes): boolean {
   const value = tryDecode(bytes)?.value;
   return typeof value === "object" && value !== null && typeof (value as { readonly kind?: unknown }).kind === "string";
 }

@@ -15,6 +15,7 @@ import { type Address, formatAddress, type LogEntry, type Logger, type Runtime, 
 import { type LeaderEvent, loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
 import {
   entryCommand,
+  entryPiece,
   type MembershipChange,
   type RaftInput,
   type RaftMessage,
@@ -22,6 +23,7 @@ import {
   raftTiming,
 } from "../raft/messages.ts";
 import type { RaftMachine } from "../raft/raft.ts";
+import { Assembler, commandBytesMax, cut, wholeBytesMax } from "../raft/pieces.ts";
 import type { Held } from "../raft/recovery.ts";
 import type { SnapshotContent } from "../raft/snapshot-transfer.ts";
 import type { Bytes } from "../types/bytes.ts";
@@ -57,6 +59,7 @@ export interface RaftOptions {
 
 export class Raft {
   readonly #options: RaftOptions;
+  readonly #assembler = new Assembler();
   #driver: RaftDriver | undefined;
   #machine: RaftMachine | undefined;
   #leading = false;
@@ -93,7 +96,7 @@ export class Raft {
       now: runtime.clock.monotonic(),
       ...(config.dataDir === undefined ? {} : { recover: (held: Held) => recover({ files: storage.files, logger }, held) }),
     }).catch(startFailed);
-    const content = snapshotContent(catalog);
+    const content = snapshotContent(catalog, this.#assembler);
     if (snapshot !== undefined) {
       await content.restore(storage.snapshots.read(snapshot));
       logger.log("info", "restored from snapshot", { id: snapshot.id });
@@ -120,7 +123,7 @@ export class Raft {
       snapshots: storage.snapshots,
       logger,
       content,
-      apply: this.#options.apply,
+      apply: (entries) => this.#options.apply(this.#assembler.assemble(entries)),
       send: (message) => transport?.send(message),
       onConfiguration: () => this.#options.onConfiguration(),
       onLeader: (event) => {
@@ -199,7 +202,14 @@ export class Raft {
   }
 
   propose(data: Bytes): Promise<{ readonly index: LogIndex; readonly result: unknown }> {
-    return this.#running().propose(data, entryCommand);
+    const driver = this.#running();
+    if (data.length <= wholeBytesMax) return driver.propose(data, entryCommand);
+    if (data.length > commandBytesMax)
+      return Promise.reject(
+        new AgentError("too-large", { message: `A command of ${data.length} bytes exceeds the limit of ${commandBytesMax}` }),
+      );
+    this.#options.logger.log("warn", "Attempting to apply large raft entry", { size_in_bytes: data.length });
+    return driver.proposeAll(cut(data).map((piece) => ({ type: entryPiece, data: piece })));
   }
 
   readIndex(): Promise<LogIndex> {
@@ -271,8 +281,9 @@ function startFailed(error: unknown): never {
 }
 
 /** The catalog as Raft saves and replaces it. */
-function snapshotContent(catalog: Catalog): SnapshotContent {
+function snapshotContent(catalog: Catalog, assembler: Assembler): SnapshotContent {
   return {
+    midway: () => assembler.midway,
     capture() {
       const snapshot = catalog.snapshot();
       return (async function* () {
@@ -283,6 +294,7 @@ function snapshotContent(catalog: Catalog): SnapshotContent {
       const restoring = catalog.restore();
       for await (const chunk of content) restoring.push(chunk);
       restoring.finish();
+      assembler.reset();
       catalog.watches.flush();
     },
   };

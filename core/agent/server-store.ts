@@ -23,6 +23,7 @@ import { entryCommand } from "../raft/messages.ts";
 import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
 import type { ServerRequest } from "./forwarding.ts";
+import { WriteReceiver, WriteSender } from "./large-writes.ts";
 import type { Leader } from "./leader.ts";
 import { LeaderQuestions } from "./leader-questions.ts";
 import type { Raft } from "./raft.ts";
@@ -53,6 +54,8 @@ export interface ServerStoreOptions {
   readonly config: () => AgentConfig;
 }
 
+type ServedRequest = Extract<ServerRequest, { readonly kind: "write" | "writePiece" | "readIndex" | "renewSession" }>;
+
 export class ServerStore implements StoreApi {
   readonly #options: ServerStoreOptions;
   readonly #held = new Set<Held>();
@@ -60,12 +63,21 @@ export class ServerStore implements StoreApi {
   #stopped = false;
   readonly #rounds = { default: new SharedRound(), consistent: new SharedRound() };
 
+  readonly #sender: WriteSender;
+  readonly #receiver: WriteReceiver;
+
   constructor(options: ServerStoreOptions) {
     this.#options = options;
     this.#questions = new LeaderQuestions({
       clock: options.clock,
       leader: () => options.raft.leader(),
       patience: () => options.config().rpcHoldTimeout,
+    });
+    const { raft, clock } = options;
+    this.#sender = new WriteSender(options.ask);
+    this.#receiver = new WriteReceiver({
+      clock,
+      write: async (command) => (await raft.propose(command)).result,
     });
   }
 
@@ -128,11 +140,7 @@ export class ServerStore implements StoreApi {
     const { here, value } = await this.#atLeader<CommandResult>({
       here: async () => (await this.#options.raft.propose(data)).result as CommandResult,
       there: (leader) =>
-        this.#questions.ask(
-          leader,
-          false,
-          () => this.#options.ask(leader, { kind: "write", command: data }, writeTimeout) as Promise<CommandResult>,
-        ),
+        this.#questions.ask(leader, false, () => this.#sender.send(leader, data, writeTimeout) as Promise<CommandResult>),
       repeatable: false,
     });
     if (here || value.kind !== "rejected") return value;
@@ -151,10 +159,12 @@ export class ServerStore implements StoreApi {
   }
 
   /** What a follower asks of its leader. Rejects with `no-leader` where this server is none. */
-  async serve(request: Extract<ServerRequest, { readonly kind: "write" | "readIndex" | "renewSession" }>): Promise<unknown> {
+  async serve(request: ServedRequest, from: NodeId): Promise<unknown> {
     const { raft } = this.#options;
     if (!raft.isLeader()) throw noLeader();
     switch (request.kind) {
+      case "writePiece":
+        return this.#receiver.take(from, request);
       case "write":
         return (await raft.propose(request.command)).result;
       case "readIndex":
@@ -188,6 +198,7 @@ export class ServerStore implements StoreApi {
 
   stop(): void {
     this.#stopped = true;
+    this.#receiver.stop();
     for (const held of [...this.#held]) held.refuse();
   }
 

@@ -124,6 +124,8 @@ export class RaftDriver {
   /** The state machine is being replaced: nothing is applied meanwhile. */
   #replacing = false;
   #saving: Promise<SnapshotMeta> | undefined;
+  /** The machine asked for one that could not be begun yet. */
+  #snapshotDue = false;
 
   /** Not yet given to the machine. */
   #proposals: Proposal[] = [];
@@ -209,6 +211,24 @@ export class RaftDriver {
     const refusal = this.#refusal(this.#proposers.length + this.#proposed.length);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#proposals.push({ type, data });
+    this.#queueTurn();
+    return new Promise(this.#addProposer);
+  }
+
+  /**
+   * As {@link propose}, for entries that follow one another in the log: all of them are accepted or none. Resolves with the
+   * last one's result.
+   */
+  proposeAll(entries: readonly Proposal[]): Promise<Proposed> {
+    const refusal = this.#refusal(this.#proposers.length + this.#proposed.length + entries.length - 1);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    assert(entries.length > 0, "something is proposed");
+    const deadline = this.#clock.monotonic() + waitMax;
+    for (const entry of entries) {
+      assert(entry.data.length <= this.#machine.limits.entryBytesMax, "each part fits an entry");
+      this.#proposals.push(entry);
+    }
+    for (let at = 1; at < entries.length; at++) this.#proposers.push(new Waiter<Proposed>(nothing, nothing, deadline));
     this.#queueTurn();
     return new Promise(this.#addProposer);
   }
@@ -304,6 +324,14 @@ export class RaftDriver {
     };
   }
 
+  /** Not in the middle of a command: then after what is applied next. */
+  #takeDueSnapshot(): void {
+    const { content } = this.#options;
+    if (!this.#snapshotDue || content === undefined || content.midway?.() === true) return;
+    this.#snapshotDue = false;
+    void this.takeSnapshot().catch(() => undefined); // logged there
+  }
+
   /** Saves the state machine as it is now. One at a time; a second caller shares the first one's. */
   takeSnapshot(): Promise<SnapshotMeta> {
     this.#saving ??= this.#save().finally(() => {
@@ -392,7 +420,8 @@ export class RaftDriver {
         void this.#transfer.sendTo(event.to); // reports its end to the machine
         return;
       case "snapshotDue":
-        if (this.#options.content !== undefined) void this.takeSnapshot().catch(() => undefined); // logged there
+        this.#snapshotDue = true;
+        this.#takeDueSnapshot();
         return;
       case "configuration":
         this.#options.onConfiguration?.(event.configuration, event.index);
@@ -432,6 +461,7 @@ export class RaftDriver {
     this.#machine.step(this.#clock.monotonic(), { kind: "applied", index: last.index });
     for (let at = 0; at < entries.length && this.#proposed.length > 0; at++) this.#resolve(entries[at] as LogEntry, results[at]);
     this.#releaseReads();
+    this.#takeDueSnapshot();
     // What applying caused, and the next slice: behind whatever else waits to run, if there is more.
     if (this.#machine.appliedIndex < this.#machine.applicableIndex) this.#clock.after(0, () => this.feed({ kind: "wake" }));
     else this.#queueTurn();
@@ -475,7 +505,7 @@ export class RaftDriver {
     const { content, logger, snapshots } = this.#options;
     if (content === undefined)
       throw new AgentError("not-supported", { message: "Cannot take a snapshot: the state machine offers no content" });
-    if (!this.#running || this.#replacing || this.#machine.appliedIndex === 0)
+    if (!this.#running || this.#replacing || this.#machine.appliedIndex === 0 || content.midway?.() === true)
       throw new AgentError("closed", { message: "Cannot take a snapshot: the state machine is not at rest" });
     try {
       const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));
@@ -578,6 +608,8 @@ function begun(content: AsyncIterable<Bytes>): AsyncIterable<Bytes> {
   first.catch(() => undefined); // told to whoever reads
   return begunFrom(iterator, first);
 }
+
+function nothing(): void {}
 
 function take<Value>(asked: Map<number, readonly Waiter<Value>[]>, id: number): readonly Waiter<Value>[] {
   const waiters = asked.get(id);

@@ -15,6 +15,9 @@ export const entryNoop = 1;
 /** `LogEntry.type`: a configuration, encoded by membership.ts. */
 export const entryConfiguration = 2;
 
+/** `LogEntry.type`: a part of a command that is too large for one entry: see pieces.ts. */
+export const entryPiece = 3;
+
 /** One server of the group. */
 export interface RaftServer {
   readonly id: NodeId;
@@ -260,10 +263,10 @@ export const defaultLimits: RaftLimits = {
   readsMax: 65_536,
   snapshotThreshold: 16_384,
   snapshotInterval: 0,
+  snapshotBytesMin: 8 * 1024 * 1024,
   snapshotBytesThreshold: 64 * 1024 * 1024,
   trailingEntries: 10_240,
   trailingBytesMax: 32 * 1024 * 1024,
-  snapshotBytesMin: 8 * 1024 * 1024,
 };
 
 /** The durations of Consul 1.8 for a `raft_multiplier` in 1..10, or those of dev mode. */

@@ -37,6 +37,8 @@ export interface SnapshotContent {
   capture(): AsyncIterable<Bytes>;
   /** Replaces the whole state. Throws `snapshot-corrupt` for content it cannot read. */
   restore(content: AsyncIterable<Bytes>): Promise<void>;
+  /** A command has been taken in part: no snapshot can say that. Absent: never. */
+  midway?(): boolean;
 }
 
 export interface SnapshotTransferOptions {

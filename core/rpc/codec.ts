@@ -9,10 +9,10 @@ import { Malformed } from "../codec/msgpack.ts";
 import { type Bytes, concat } from "../types/bytes.ts";
 
 const headerBytesMax = 64 * 1024;
-/** Transactions and snapshots of state travel elsewhere or are half a megabyte at most; answers can be large lists. */
+/** Answers can be large lists. */
 export const bodyBytesMax: number = 64 * 1024 * 1024;
-/** What a request may weigh. */
-export const requestBytesMax: number = 8 * 1024 * 1024;
+/** What a request may weigh: a transaction is as large as `txn_max_req_len` and the log allow. */
+export const requestBytesMax: number = 64 * 1024 * 1024;
 
 export interface RpcRequest {
   readonly sequence: number | bigint;

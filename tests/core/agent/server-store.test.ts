@@ -7,6 +7,7 @@ import { Catalog } from "../../../core/catalog/catalog.ts";
 import type { StoreApi } from "../../../core/plugin/agent-api.ts";
 import { encode } from "../../../core/codec/cbor.ts";
 import { leadershipLost } from "../../../core/raft/driver.ts";
+import { pieceBytesMax } from "../../../core/raft/pieces.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { AgentError, type ErrorCode } from "../../../core/types/errors.ts";
 import fc from "fast-check";
@@ -382,7 +383,7 @@ describe("a leader whose disk is behind those of its followers", () => {
   });
 
   it("sends followers that ask to what is committed", async () => {
-    assert.equal(await new Leading().store.serve({ kind: "readIndex", consistent: false }), 6);
+    assert.equal(await new Leading().store.serve({ kind: "readIndex", consistent: false }, "other"), 6);
   });
 });
 
@@ -390,6 +391,7 @@ describe("requests between servers", () => {
   it("come back as they went out; anything else is none", () => {
     const requests: ServerRequest[] = [
       { kind: "write", command: encode(barrier) },
+      { kind: "writePiece", id: 3, number: 0, piece: utf8("part") },
       { kind: "readIndex", consistent: true },
       { kind: "renewSession", id: "x" },
       { kind: "removeServer", id: "y" },
@@ -400,6 +402,8 @@ describe("requests between servers", () => {
     for (const bad of [
       { kind: "write", command: utf8("\x1f") },
       { kind: "write", command: encode({ no: "kind" }) },
+      { kind: "writePiece", id: 3, number: -1, piece: utf8("part") },
+      { kind: "writePiece", id: 3, number: 0, piece: new Uint8Array(pieceBytesMax + 1) },
       { kind: "readIndex" },
       { kind: "renewSession", id: "x".repeat(129) },
       { kind: "other" },

@@ -11,7 +11,7 @@
  *   settle                         delivers until nothing is on the way; prints no messages and writes
  *   run 20                         time goes on and messages arrive at once; prints none of them
  *   slow a | fast a | sync a       whether writes wait for `sync`
- *   propose a x y | read a | transfer a [b] | gone a b | unreachable a b
+ *   propose a x y | pieces a word 3 | read a | transfer a [b] | gone a b | unreachable a b
  *   change a add=d | voter=d | demote=d | remove=d
  *   snapshot a | install a b       a saves one; the newest of a arrives at b
  *   crash a | start a              what was not synced is lost
@@ -24,6 +24,7 @@ import {
   type Configuration,
   entryCommand,
   entryConfiguration,
+  entryPiece,
   type MembershipChange,
   type RaftEvent,
   type RaftInput,
@@ -31,6 +32,7 @@ import {
   type RaftServer,
   type SnapshotPoint,
 } from "../../../core/raft/messages.ts";
+import { Assembler, cut } from "../../../core/raft/pieces.ts";
 import { RaftMachine, type RaftRestored } from "../../../core/raft/raft.ts";
 import { type Recovered, recoveryTerm } from "../../../core/raft/recovery.ts";
 import type { TakenWrite } from "../../../core/raft/disk.ts";
@@ -39,6 +41,7 @@ import { trapAmbient } from "../../support/harness.ts";
 import type { Command } from "../../support/script.ts";
 import { constantRandom } from "../../support/virtual-clock.ts";
 
+const pieceHeadBytes = 8;
 const timing = { heartbeat: 100, election: 100, lease: 50 };
 
 interface Server {
@@ -49,6 +52,7 @@ interface Server {
   snapshot: SnapshotPoint | undefined;
   recovered: Recovered | undefined;
   machine: RaftMachine | undefined;
+  assembler: Assembler;
   slow: boolean;
   writing: TakenWrite | undefined;
 }
@@ -114,6 +118,12 @@ export class RaftScript {
           entries: words.slice(1).map((data) => ({ type: entryCommand, data: utf8(data) })),
         });
         return;
+      case "pieces": {
+        const [, word = "", bytes = "1"] = words;
+        const entries = cut(utf8(word), Number(bytes) + pieceHeadBytes).map((data) => ({ type: entryPiece, data }));
+        this.#feed(first, { kind: "propose", id: ++this.#ids, entries });
+        return;
+      }
       case "read":
         this.#feed(first, { kind: "read", id: ++this.#ids });
         return;
@@ -139,7 +149,7 @@ export class RaftScript {
         this.#install(this.#server(first), this.#server(second ?? ""));
         return;
       case "crash":
-        Object.assign(this.#server(first), { machine: undefined, writing: undefined });
+        Object.assign(this.#server(first), { machine: undefined, writing: undefined, assembler: new Assembler() });
         return;
       case "recover": {
         const server = this.#server(words[words.length - 1] ?? "");
@@ -181,6 +191,7 @@ export class RaftScript {
         snapshot: undefined,
         recovered: undefined,
         machine: undefined,
+        assembler: new Assembler(),
         slow: false,
         writing: undefined,
       };
@@ -232,6 +243,8 @@ export class RaftScript {
     }
     for (let entries = machine.takeCommitted(1e6); entries.length > 0; entries = machine.takeCommitted(1e6)) {
       this.#out.push(`${id} applies ${entries.map(describeEntry).join(" ")}`);
+      for (const [at, entry] of server.assembler.assemble(entries).entries())
+        if (entry !== entries[at]) this.#out.push(`${id} has all of ${describeEntry(entry)}`);
       this.#feed(id, { kind: "applied", index: (entries[entries.length - 1] as LogEntry).index });
     }
   }
@@ -354,6 +367,7 @@ function changeOf(options: Readonly<Record<string, string>>): MembershipChange {
 function describeEntry(entry: LogEntry): string {
   const at = `${entry.index}/${entry.term}`;
   if (entry.type === entryCommand) return `${at}:${text(entry.data)}`;
+  if (entry.type === entryPiece) return `${at}:…${text(entry.data.subarray(pieceHeadBytes))}…`;
   if (entry.type !== entryConfiguration) return `${at}:-`;
   return `${at}:{${decodeConfiguration(entry.data)
     ?.servers.map(({ id, voter }) => (voter ? id : `(${id})`))

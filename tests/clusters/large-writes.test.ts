@@ -1,0 +1,88 @@
+/** Values and transactions far beyond one log entry, given to any agent of a cluster: all servers have them, whole. */
+import { createHash, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import { assert, describe, it } from "../support/harness.ts";
+import { freePorts, type Ports, request, RunningAgent, temporaryFolder } from "../support/program.ts";
+
+const folder = temporaryFolder();
+const mebibyte = 1024 * 1024;
+const bytesMax = 40 * mebibyte;
+const hcl = `performance { raft_multiplier = 1 } limits { kv_max_value_size = ${bytesMax} txn_max_req_len = ${bytesMax} }`;
+const patience = 20_000;
+const digest = (bytes: string): string => createHash("sha256").update(bytes).digest("hex");
+
+describe("a cluster whose limits were raised", () => {
+  const agents: RunningAgent[] = [];
+  before(async () => {
+    const free = await freePorts(20);
+    const ports = [0, 5, 10, 15].map((at): Ports => {
+      const [http, dns, server, serfLan, serfWan] = free.slice(at) as [number, number, number, number, number];
+      return { http, dns, server, serfLan, serfWan };
+    });
+    const seed = `-retry-join=127.0.0.1:${(ports[0] as Ports).serfLan}`;
+    const started = ports.map((own, at) =>
+      RunningAgent.start({
+        args: [
+          ...(at < 3 ? ["-server", "-bootstrap-expect=3"] : []),
+          "-bind=127.0.0.1",
+          `-node=large${at}`,
+          `-data-dir=${join(folder, `large${at}`)}`,
+          `-hcl=${hcl}`,
+          seed,
+        ],
+        ports: own,
+        ready: /Consul agent running!/,
+      }),
+    );
+    agents.push(...(await Promise.all(started)));
+    for (const agent of agents) await write(agent, `ready/${agent.ports.http}`, "yes");
+  });
+  after(async () => {
+    await Promise.all(agents.map((agent) => agent.stop()));
+  });
+
+  /** Until it is acknowledged. */
+  async function write(agent: RunningAgent, key: string, value: string): Promise<void> {
+    const deadline = Date.now() + patience;
+    for (;;) {
+      const answer = await agent.request("PUT", `/v1/kv/${key}`, value);
+      if (answer.status === 200 && answer.body.trim() === "true") return;
+      assert.ok(Date.now() < deadline, answer.body);
+    }
+  }
+
+  it("takes values of many megabytes at each of its agents, and each reads all of them", async () => {
+    const value = randomBytes(9 * mebibyte).toString("base64");
+    for (const [at, agent] of agents.entries()) await write(agent, `large/${at}`, value + at);
+    for (const agent of agents)
+      for (const at of agents.keys()) {
+        const { body } = await agent.request("GET", `/v1/kv/large/${at}?raw`);
+        assert.equal(digest(body), digest(value + at));
+      }
+  });
+
+  it("takes a transaction of many megabytes at each of its agents, as a whole", async () => {
+    const part = randomBytes(2 * mebibyte).toString("base64");
+    const indexes = new Set<number>();
+    for (const [from, agent] of agents.entries()) {
+      const ops = Array.from({ length: 6 }, (_, at) => ({ KV: { Verb: "set", Key: `txn/${from}/${at}`, Value: part } }));
+      const { status, body } = await agent.request("PUT", "/v1/txn", JSON.stringify(ops));
+      assert.equal(status, 200, body.slice(0, 300));
+      const { Results } = JSON.parse(body) as { Results: { KV: { ModifyIndex: number } }[] };
+      assert.equal(new Set(Results.map(({ KV }) => KV.ModifyIndex)).size, 1);
+      indexes.add(Results[0]?.KV.ModifyIndex ?? 0);
+    }
+    assert.equal(indexes.size, agents.length);
+  });
+
+  it("refuses more than its limits in Consul's words", async () => {
+    const [agent] = agents as [RunningAgent];
+    const { status, body } = await request(agent.ports.http, "PUT", "/v1/kv/more", "x".repeat(bytesMax + 1));
+    assert.equal(status, 413);
+    assert.equal(
+      body,
+      `Request body(${bytesMax + 1} bytes) too large, max size: ${bytesMax} bytes. See https://www.consul.io/docs/agent/options.html#kv_max_value_size.`,
+    );
+  });
+});
