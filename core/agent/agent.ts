@@ -26,6 +26,7 @@ import { CheckRunner } from "./check-runner.ts";
 import { ClientRole } from "./client-role.ts";
 import { CoordinateSender } from "./coordinate-sender.ts";
 import { Events } from "./events.ts";
+import { LimitedStore } from "./limited-store.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
 import { Registrations } from "./registrations.ts";
@@ -109,7 +110,7 @@ export class Agent implements AgentApi {
       onEnd: (code) => dependencies.onEnd?.(code),
     };
     this.#role = config.server ? new ServerRole(roleOptions) : new ClientRole(roleOptions);
-    this.store = this.#role.store;
+    this.store = new LimitedStore(this.#role.store, clock, () => this.#config.limits);
     this.cluster = this.#role.cluster;
     if (this.#role.snapshots !== undefined) this.snapshots = this.#role.snapshots;
     if (this.#role.keyring !== undefined) this.keyring = this.#role.keyring;

@@ -22,7 +22,7 @@ import type { ClientServers } from "./client-servers.ts";
 import { lonelyMember } from "./identity.ts";
 import { openKeyrings, poolEncryption, type PoolKeys } from "./keyring-files.ts";
 import type { RoleCluster } from "./role.ts";
-import { refuseInLan, serversAmong } from "./servers.ts";
+import { poolRules, refuseInLan, serversAmong } from "./servers.ts";
 import { userEventPrefix } from "./user-event.ts";
 
 export interface ClientClusterOptions {
@@ -257,7 +257,7 @@ export class ClientCluster implements RoleCluster {
       ...(files === undefined
         ? {}
         : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: config.rejoinAfterLeave } }),
-      serf: { refuse: (members) => refuseInLan(members, who) },
+      serf: { ...poolRules(config, "lan"), refuse: (members) => refuseInLan(members, who) },
       onEvent: (event) => {
         if ("member" in event) this.#onMember(event.kind, event.member);
         else if (event.kind === "user") this.#onUserEvent(event.name, event.payload, event.time);

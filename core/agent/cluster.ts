@@ -22,7 +22,7 @@ import type { Datacenters } from "./datacenters.ts";
 import { FloodJoin } from "./flood-join.ts";
 import { lonelyMember, serverTags } from "./identity.ts";
 import { type Keyrings, openKeyrings, poolEncryption } from "./keyring-files.ts";
-import { refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
+import { poolRules, refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
 import { userEventPrefix } from "./user-event.ts";
 
 export interface ClusterOptions {
@@ -311,12 +311,10 @@ export class Cluster implements ClusterApi {
             },
           }),
       ...(lan ? {} : { timing: wanTiming }),
-      serf: lan
-        ? { refuse: (members) => refuseInLan(members, this.#who()) }
-        : {
-            refuse: refuseInWan,
-            ...(config.reconnectTimeoutWan > 0 ? { reconnectTimeout: config.reconnectTimeoutWan } : {}),
-          },
+      serf: {
+        ...poolRules(config, kind),
+        refuse: lan ? (members) => refuseInLan(members, this.#who()) : refuseInWan,
+      },
       onEvent: (event) => {
         if (!lan) {
           if ("member" in event) this.#options.datacenters.onMember(event.kind, event.member);

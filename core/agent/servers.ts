@@ -1,6 +1,9 @@
 /** Servers as gossip shows them: a member whose tags say that it is one, and where its server port is. */
+import type { AgentConfig } from "../config/config.ts";
+import { inNetworks, parseIp } from "../config/ip.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { Address } from "../ports/net.ts";
+import type { SerfConfig } from "../serf/config.ts";
 import type { NodeId } from "../types/ids.ts";
 
 export interface ServerMember {
@@ -44,6 +47,23 @@ export function serversAmong(members: readonly Member[], datacenter: string): re
 export function refuseInWan(members: readonly Member[]): string | undefined {
   const stranger = members.find((member) => serverOf(member, member.tags["dc"] ?? "") === undefined);
   return stranger === undefined ? undefined : `Member '${stranger.name}' is not a server`;
+}
+
+/** What an agent's configuration asks of the members of a pool. */
+export function poolRules(
+  config: AgentConfig,
+  pool: "lan" | "wan",
+): Pick<SerfConfig, "refuseAddress"> & Partial<Pick<SerfConfig, "reconnectTimeout">> {
+  const networks = pool === "lan" ? config.serfLanAllowedCidrs : config.serfWanAllowedCidrs;
+  const timeout = pool === "lan" ? config.reconnectTimeoutLan : config.reconnectTimeoutWan;
+  return {
+    refuseAddress(address) {
+      if (networks.length === 0) return undefined;
+      const ip = parseIp(address);
+      return ip !== undefined && inNetworks(ip, networks) ? undefined : `IP ${address} is not allowed`;
+    },
+    ...(timeout > 0 ? { reconnectTimeout: timeout } : {}),
+  };
 }
 
 /**

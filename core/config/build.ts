@@ -112,6 +112,8 @@ class Builder {
         txnMaxReqLen: this.#number("limits.txn_max_req_len"),
         rpcMaxConnsPerClient: this.#number("limits.rpc_max_conns_per_client"),
         rpcHandshakeTimeout: this.#millis("limits.rpc_handshake_timeout"),
+        rpcRate: this.#rate(),
+        rpcMaxBurst: this.#number("limits.rpc_max_burst"),
       },
       ui: this.#flag("ui"),
       uiContentPath: withSlashes(this.#text("ui_content_path")),
@@ -146,6 +148,9 @@ class Builder {
       retryJoinWan: this.#list("retry_join_wan"),
       retryIntervalWan: this.#millis("retry_interval_wan"),
       retryMaxWan: this.#number("retry_max_wan"),
+      reconnectTimeoutLan: this.#millis("reconnect_timeout"),
+      serfLanAllowedCidrs: this.#allowedCidrs("serf_lan_allowed_cidrs"),
+      serfWanAllowedCidrs: this.#allowedCidrs("serf_wan_allowed_cidrs"),
       reconnectTimeoutWan: this.#millis("reconnect_timeout_wan"),
       rejoinAfterLeave: this.#flag("rejoin_after_leave"),
       autopilot: {
@@ -316,6 +321,20 @@ class Builder {
     for (const network of networks)
       if (parseNetwork(network) === undefined) this.problems.push(`allow_write_http_from: invalid cidr: ${network}`);
     return networks;
+  }
+
+  /** Consul names the first list that has a malformed network, and all of its malformed ones. */
+  #allowedCidrs(key: string): readonly string[] {
+    const networks = this.#list(key);
+    const malformed = networks.filter((network) => parseNetwork(network) === undefined);
+    if (malformed.length > 0) throw refuse(`${key}: ${errorList(malformed.map((network) => `invalid cidr: ${network}`))}`);
+    return networks;
+  }
+
+  /** Negative: unlimited. */
+  #rate(): number {
+    const rate = this.#number("limits.rpc_rate");
+    return rate < 0 ? Number.POSITIVE_INFINITY : rate;
   }
 
   #sections(): AgentConfig["sections"] {

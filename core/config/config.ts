@@ -65,6 +65,9 @@ export interface AgentConfig {
     readonly txnMaxReqLen: number;
     readonly rpcMaxConnsPerClient: number;
     readonly rpcHandshakeTimeout: Millis;
+    /** This agent's own requests to the catalog, per second, over a burst; Infinity: as many as come. */
+    readonly rpcRate: number;
+    readonly rpcMaxBurst: number;
   };
   readonly ui: boolean;
   readonly uiContentPath: string;
@@ -102,8 +105,12 @@ export interface AgentConfig {
   readonly retryJoinWan: readonly string[];
   readonly retryIntervalWan: Millis;
   readonly retryMaxWan: number;
-  /** A failed member of the WAN pool is forgotten after this. */
+  /** A failed member of a pool is forgotten after this; 0: Consul's 72 hours. */
+  readonly reconnectTimeoutLan: Millis;
   readonly reconnectTimeoutWan: Millis;
+  /** Networks ("10.0.0.0/8") whose addresses members may have; none: any. */
+  readonly serfLanAllowedCidrs: readonly string[];
+  readonly serfWanAllowedCidrs: readonly string[];
   /** Members known before are joined again at start, although this agent had left them. */
   readonly rejoinAfterLeave: boolean;
   readonly autopilot: AutopilotConfig;

@@ -28,6 +28,8 @@ export const reloadableFields: ReadonlyMap<string, string> = new Map([
   ["dns.soa", "dns_config.soa.refresh"],
   ["dns.udpAnswerLimit", "dns_config.udp_answer_limit"],
   ["limits.httpMaxConnsPerClient", "limits.http_max_conns_per_client"],
+  ["limits.rpcMaxBurst", "limits.rpc_max_burst"],
+  ["limits.rpcRate", "limits.rpc_rate"],
   ["logLevel", "log_level"],
   ["nodeMeta", "node_meta"],
   ["recursors", "recursors"],

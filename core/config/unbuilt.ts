@@ -35,7 +35,6 @@ const neutral: ReadonlyMap<string, (value: number) => boolean> = new Map([
   // The versions that are spoken anyway.
   ["protocol", (version) => version === 2 || version === 3],
   ["raft_protocol", (version) => version === 0 || version === 3],
-  ["limits.rpc_rate", (rate) => rate < 0],
 ]);
 
 function asks(row: KeyRow, value: Setting): boolean {

@@ -27,6 +27,8 @@ export interface SerfConfig {
    * join, and with one member on each of its announcements.
    */
   readonly refuse: (members: readonly Member[]) => string | undefined;
+  /** The same of one member's address (an IP literal), for each of its announcements, however they come. */
+  readonly refuseAddress: (address: string) => string | undefined;
 }
 
 export const serfDefaults: Omit<SerfConfig, "name" | "tags"> = {
@@ -42,6 +44,7 @@ export const serfDefaults: Omit<SerfConfig, "name" | "tags"> = {
   queryTimeoutMult: 16,
   gossipInterval: 200,
   refuse: () => undefined,
+  refuseAddress: () => undefined,
 };
 
 /** Serf protocol range and the one spoken, after memberlist's own: what Consul 1.8 announces. */

@@ -220,6 +220,10 @@ export class SerfMachine implements GossipMachine {
     return this.#swim.isMeant(ping);
   }
 
+  #refuseAlive(member: Member): string | undefined {
+    return this.#config.refuseAddress(member.address) ?? this.#config.refuse([member]);
+  }
+
   #delegate(): SwimDelegate {
     return {
       meta: () => this.#meta,
@@ -230,7 +234,7 @@ export class SerfMachine implements GossipMachine {
       localState: () => encodeState(this.#state()),
       mergeState: (state, join) => this.#merge(state, join),
       refuseMerge: (claims) => this.#config.refuse(claims.map((claim) => this.#claimed(claim))),
-      refuseAlive: (alive) => this.#config.refuse([this.#claimed({ ...alive, name: alive.node, state: "alive" })]),
+      refuseAlive: (alive) => this.#refuseAlive(this.#claimed({ ...alive, name: alive.node, state: "alive" })),
       joined: (state) => this.#joined(state),
       gone: (state) => this.#gone(state),
       updated: (state) => {

@@ -1,7 +1,7 @@
 /** Decisions about servers, each a table of what is seen and what follows: founding, care, who may be in the pool. */
 import { concludeFounding, decideFounding } from "../../../core/agent/bootstrap.ts";
 import { belongs, deadServers, leavesQuorum, nextChange } from "../../../core/agent/server-care.ts";
-import { refuseInLan, serverOf } from "../../../core/agent/servers.ts";
+import { poolRules, refuseInLan, serverOf } from "../../../core/agent/servers.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
 import type { RaftServer } from "../../../core/raft/messages.ts";
 import { assert, describe, it } from "../../support/harness.ts";
@@ -192,5 +192,23 @@ describe("members of the LAN pool", () => {
     ])
       assert.equal(serverOf(member(bad), "dc1"), undefined, bad);
     assert.equal(serverOf(member("b:alive:expect=-1"), "dc1")?.expect, 0);
+  });
+});
+
+describe("the networks of a pool", () => {
+  const rules = (serfLanAllowedCidrs: readonly string[], reconnectTimeoutLan = 0) =>
+    poolRules({ serfLanAllowedCidrs, serfWanAllowedCidrs: ["9.0.0.0/8"], reconnectTimeoutLan } as never, "lan");
+
+  it("admit any address when there are none, and only theirs when there are", () => {
+    assert.equal(rules([]).refuseAddress("10.1.2.3"), undefined);
+    const { refuseAddress } = rules(["10.0.0.0/8", "fd00::/8"]);
+    assert.equal(refuseAddress("10.1.2.3"), undefined);
+    assert.equal(refuseAddress("fd00::1"), undefined);
+    assert.equal(refuseAddress("192.168.0.1"), "IP 192.168.0.1 is not allowed");
+    assert.equal(refuseAddress("nonsense"), "IP nonsense is not allowed");
+  });
+
+  it("leave Consul's patience with failed members, unless the configuration has another", () => {
+    assert.deepEqual([rules([]).reconnectTimeout, rules([], 5000).reconnectTimeout], [undefined, 5000]);
   });
 });

@@ -60,6 +60,7 @@ describe("defaults", () => {
         suspicionMult: 6,
         retransmitMult: 4,
       },
+      disableKeyringFile: false,
       logLevel: "info",
       enableDebug: false,
       services: [],
@@ -87,6 +88,19 @@ describe("defaults", () => {
     assert.deepEqual(
       [config.enableLocalScriptChecks, config.advertiseAddrWan, config.datacenter, config.uiContentPath],
       [true, "10.0.0.9", "dc2", "/x/"],
+    );
+  });
+});
+
+describe("networks that members may be in", () => {
+  it("are refused as Consul refuses them: the first list that has a malformed one", async () => {
+    assert.equal(
+      await refusal(hcl('serf_wan_allowed_cidrs=["q"] serf_lan_allowed_cidrs=["10.0.0.0/8", "zz", "1.2.3.4"]')),
+      "serf_lan_allowed_cidrs: 2 errors occurred:\n\t* invalid cidr: zz\n\t* invalid cidr: 1.2.3.4",
+    );
+    assert.equal(
+      await refusal(hcl('serf_wan_allowed_cidrs=["q"]')),
+      "serf_wan_allowed_cidrs: 1 error occurred:\n\t* invalid cidr: q",
     );
   });
 });
@@ -181,8 +195,6 @@ describe("features that are not built", () => {
     ['watches = [{ type = "key" }]', "watches"],
     ["disable_remote_exec = false", "disable_remote_exec"],
     ["raft_protocol = 2", "raft_protocol"],
-    ["limits { rpc_rate = 1 }", "limits.rpc_rate"],
-    ['reconnect_timeout = "24h"', "reconnect_timeout"],
     ['unix_sockets { user = "a" }', "unix_sockets.user"],
     ["enable_syslog = true", "enable_syslog"],
   ];
@@ -418,6 +430,8 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
     txnMaxReqLen: 524288,
     rpcMaxConnsPerClient: 100,
     rpcHandshakeTimeout: 5000,
+    rpcRate: Number.POSITIVE_INFINITY,
+    rpcMaxBurst: 1000,
   },
   ui: true,
   uiContentPath: "/ui/",
@@ -438,7 +452,10 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
   retryJoinWan: [],
   retryIntervalWan: 30_000,
   retryMaxWan: 0,
+  reconnectTimeoutLan: 0,
   reconnectTimeoutWan: 0,
+  serfLanAllowedCidrs: [],
+  serfWanAllowedCidrs: [],
   rejoinAfterLeave: false,
   autopilot: {
     cleanupDeadServers: true,
