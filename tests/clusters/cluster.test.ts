@@ -1,96 +1,37 @@
 /** Several servers as an operator runs them: they form a group, lose members, take them back, and forget nothing they acknowledged. */
 import { after, before } from "node:test";
-import { join } from "node:path";
+import { Group, portsFor, type Server, until, write } from "../support/group.ts";
 import { assert, describe, it } from "../support/harness.ts";
-import { freePorts, type Ports, type Response, RunningAgent, request, temporaryFolder } from "../support/program.ts";
+import { type Ports, type Response, type RunningAgent, request } from "../support/program.ts";
 
-interface Server {
-  readonly name: string;
-  readonly ports: Ports;
-  agent: RunningAgent;
+const nobody = "00000000-0000-0000-0000-000000000000";
+
+interface Check {
+  readonly CheckID: string;
+  readonly Status: string;
 }
-
-const folder = temporaryFolder();
-const running = /Consul agent running!/;
-/** For what the group does by itself: elections, gossip, an operator's patience. */
-const patience = 15_000;
-
-async function portsFor(count: number): Promise<Ports[]> {
-  const free = await freePorts(5 * count);
-  return Array.from({ length: count }, (_, at) => {
-    const [http, dns, server, serfLan, serfWan] = free.slice(5 * at) as [number, number, number, number, number];
-    return { http, dns, server, serfLan, serfWan };
-  });
-}
-
-function start(name: string, ports: Ports, extra: readonly string[] = []): Promise<RunningAgent> {
-  const own = ["-server", "-bind=127.0.0.1", `-node=${name}`, `-data-dir=${join(folder, name)}`];
-  // Short timeouts: what is measured here is whether it works, not how patient it is.
-  const hcl = 'performance { raft_multiplier = 1 } autopilot { server_stabilization_time = "1s" cleanup_dead_servers = false }';
-  return RunningAgent.start({ args: [...own, `-hcl=${hcl}`, ...extra], ports, ready: running });
-}
-
-/** Asks with blocking queries until the answer satisfies; one question is out at a time. */
-async function until<Body>(port: number, path: string, holds: (body: Body) => boolean): Promise<Body> {
-  const deadline = Date.now() + patience;
-  let index = "0";
-  for (;;) {
-    const separator = path.includes("?") ? "&" : "?";
-    const answer = await request(port, "GET", `${path}${separator}index=${index}&wait=1s`);
-    if (answer.status === 200) {
-      const body = JSON.parse(answer.body) as Body;
-      if (holds(body)) return body;
-    }
-    assert.ok(Date.now() < deadline, `${path}: ${answer.status} ${answer.body}`);
-    index = String(answer.headers["x-consul-index"] ?? "0");
-  }
-}
-
-/** Until the write is acknowledged. Which failures it may meet on the way is checked. */
-async function write(port: number, key: string, value: string): Promise<void> {
-  const deadline = Date.now() + patience;
-  for (;;) {
-    const answer = await request(port, "PUT", `/v1/kv/${key}`, value);
-    if (answer.status === 200 && answer.body.trim() === "true") return;
-    assert.equal(answer.status, 500, answer.body);
-    assert.ok(Date.now() < deadline, answer.body);
-  }
-}
-
-const statusOf = (checks: readonly { CheckID: string; Status: string }[]): string | undefined =>
-  checks.find(({ CheckID }) => CheckID === "serfHealth")?.Status;
+const isOf =
+  (status: string) =>
+  (checks: readonly Check[]): boolean =>
+    checks.some(({ CheckID, Status }) => CheckID === "serfHealth" && Status === status);
 
 describe("three servers with -bootstrap-expect=3", () => {
-  const servers: Server[] = [];
-  let spare: Ports;
+  let group: Group;
+  let servers: readonly Server[];
   let extra: RunningAgent | undefined;
-  const joinFirst = (): string[] => [`-retry-join=127.0.0.1:${(servers[0] as Server).ports.serfLan}`];
-  const byAddress = (address: string): Server => {
-    const server = servers.find(({ ports }) => address === `127.0.0.1:${ports.server}`);
-    assert.ok(server !== undefined, `${address} is one of ours`);
-    return server;
-  };
-  const leader = async (): Promise<Server> => {
-    const [first] = servers;
-    const known = JSON.parse((await request((first as Server).ports.http, "GET", "/v1/status/leader")).body) as string;
-    return byAddress(known);
-  };
+
+  const joinFirst = (): string => `-retry-join=127.0.0.1:${(servers[0] as Server).ports.serfLan}`;
 
   before(async () => {
-    const ports = await portsFor(4);
-    spare = ports.pop() as Ports;
-    const first = ports[0] as Ports;
-    const agents = await Promise.all(
-      ports.map((own, at) => start(`s${at}`, own, ["-bootstrap-expect=3", `-retry-join=127.0.0.1:${first.serfLan}`])),
-    );
-    for (const [at, agent] of agents.entries()) servers.push({ name: `s${at}`, ports: ports[at] as Ports, agent });
-    await Promise.all(servers.map(({ ports, name }) => write(ports.http, `ready/${name}`, "yes")));
+    group = await Group.start();
+    ({ servers } = group);
   });
   after(async () => {
-    await Promise.all([...servers.map(({ agent }) => agent.stop()), extra?.stop()]);
+    await Promise.all([group?.stop(), extra?.stop()]);
   });
 
   it("form one group, of which every server says the same", async () => {
+    await group.leader();
     const answers = await Promise.all(
       servers.map(async ({ agent }) => [await agent.json("/v1/status/leader"), await agent.json("/v1/status/peers")]),
     );
@@ -125,8 +66,8 @@ describe("three servers with -bootstrap-expect=3", () => {
   });
 
   it("wake a blocking query at a follower, and renew a session there", async () => {
-    const leading = await leader();
-    const follower = servers.find((server) => server !== leading) as Server;
+    const leading = await group.leader();
+    const [follower] = group.others(leading) as [Server];
     const before = await request(follower.ports.http, "GET", "/v1/kv/round");
     const waiting: Promise<Response> = request(
       follower.ports.http,
@@ -144,78 +85,61 @@ describe("three servers with -bootstrap-expect=3", () => {
   });
 
   it("register a follower's own service in the catalog", async () => {
-    const leading = await leader();
-    const follower = servers.find((server) => server !== leading) as Server;
+    const leading = await group.leader();
+    const [follower] = group.others(leading) as [Server];
     await follower.agent.request("PUT", "/v1/agent/service/register", JSON.stringify({ Name: "web", Port: 80 }));
     const found = await until<{ Node: string }[]>(leading.ports.http, "/v1/catalog/service/web", ({ length }) => length === 1);
     assert.equal(found[0]?.Node, follower.name);
   });
 
   it("go on without the leader after kill -9, lose nothing acknowledged, and show it as critical", async () => {
-    const killed = await leader();
-    const survivors = servers.filter((server) => server !== killed);
+    const killed = await group.leader();
+    const [survivor, other] = group.others(killed) as [Server, Server];
     const acknowledged: string[] = [];
     let stop = false;
     const writer = (async () => {
       for (let at = 0; !stop; at++) {
         const key = `kept/${at}`;
-        const answer = await request((survivors[0] as Server).ports.http, "PUT", `/v1/kv/${key}`, "x");
+        const answer = await request(survivor.ports.http, "PUT", `/v1/kv/${key}`, "x");
         if (answer.status === 200 && answer.body.trim() === "true") acknowledged.push(key);
       }
     })();
-    while (acknowledged.length < 50) await write((survivors[1] as Server).ports.http, "beside", "x");
-    killed.agent.signal("SIGKILL");
-    await killed.agent.ended();
-    await write((survivors[1] as Server).ports.http, "after", "x");
+    while (acknowledged.length < 50) await write(other.ports.http, "beside", "x");
+    await group.kill(killed);
+    await write(other.ports.http, "after", "x");
     stop = true;
     await writer;
 
-    for (const { ports } of survivors) {
+    const lost = async ({ ports }: Server): Promise<readonly string[]> => {
       const kept = new Set(JSON.parse((await request(ports.http, "GET", "/v1/kv/kept/?keys")).body) as string[]);
-      assert.deepEqual(
-        acknowledged.filter((key) => !kept.has(key)),
-        [],
-      );
-    }
-    const [survivor] = survivors as [Server, Server];
-    await until<{ CheckID: string; Status: string }[]>(
-      survivor.ports.http,
-      `/v1/health/node/${killed.name}`,
-      (checks) => statusOf(checks) === "critical",
-    );
+      return acknowledged.filter((key) => !kept.has(key));
+    };
+    for (const server of [survivor, other]) assert.deepEqual(await lost(server), []);
+    await until<Check[]>(survivor.ports.http, `/v1/health/node/${killed.name}`, isOf("critical"));
 
-    killed.agent = await start(killed.name, killed.ports, ["-bootstrap-expect=3"]);
+    await group.restart(killed, { remembers: true });
     assert.match(killed.agent.output, /Raft data found, disabling bootstrap mode/);
-    await until<{ CheckID: string; Status: string }[]>(
-      survivor.ports.http,
-      `/v1/health/node/${killed.name}`,
-      (checks) => statusOf(checks) === "passing",
-    );
-    const kept = new Set(JSON.parse((await request(killed.ports.http, "GET", "/v1/kv/kept/?keys")).body) as string[]);
-    for (const key of acknowledged) assert.ok(kept.has(key), key);
+    await until<Check[]>(survivor.ports.http, `/v1/health/node/${killed.name}`, isOf("passing"));
+    assert.deepEqual(await lost(killed), []);
   });
 
   it("take back a follower that was stopped, with its data and its place", async () => {
-    const leading = await leader();
-    const follower = servers.find((server) => server !== leading) as Server;
-    follower.agent.signal("SIGTERM");
-    await follower.agent.ended();
+    const leading = await group.leader();
+    const [follower] = group.others(leading) as [Server];
+    await group.terminate(follower);
     await write(leading.ports.http, "meanwhile", "written");
-    follower.agent = await start(follower.name, follower.ports);
+    await group.restart(follower, { remembers: true });
     assert.equal((await request(follower.ports.http, "GET", "/v1/kv/meanwhile?raw")).body, "written");
     assert.equal(((await follower.agent.json("/v1/status/peers")) as string[]).length, 3);
   });
 
   it("let a fourth join, learn and then vote, and let it leave again", async () => {
-    extra = await start("s3", spare, joinFirst());
+    const [spare] = (await portsFor(1)) as [Ports];
+    extra = await group.run({ name: "s3", ports: spare, extra: [joinFirst()] });
     const peers = (): Promise<{ Servers: { Node: string; Voter: boolean }[] }> =>
       (servers[0] as Server).agent.json("/v1/operator/raft/configuration") as never;
-    await extra.said(/Join cluster completed/);
-    const deadline = Date.now() + patience;
-    while (!(await peers()).Servers.some(({ Node, Voter }) => Node === "s3" && Voter)) {
-      await request(spare.http, "GET", "/v1/kv/none?index=1&wait=100ms");
-      assert.ok(Date.now() < deadline, JSON.stringify(await peers()));
-    }
+    await group.said(/Promoted server to voter/);
+    assert.ok((await peers()).Servers.some(({ Node, Voter }) => Node === "s3" && Voter));
     await write(spare.http, "from/s3", "x");
     assert.equal((await request((servers[1] as Server).ports.http, "GET", "/v1/kv/from/s3?raw")).body, "x");
 
@@ -230,17 +154,18 @@ describe("three servers with -bootstrap-expect=3", () => {
     const [first] = servers as [Server];
     const { Config } = (await first.agent.json("/v1/agent/self")) as { Config: { NodeID: string } };
     const [ports] = (await portsFor(1)) as [Ports];
-    const join = ["-bootstrap", `-join=127.0.0.1:${first.ports.serfLan}`];
-    await assert.rejects(start("far", ports, [...join, "-datacenter=dc2"]), /part of wrong datacenter 'dc/);
-    await assert.rejects(start("twin", ports, [...join, `-node-id=${Config.NodeID}`]), /conflicting node ID/);
+    const joining = (name: string, flag: string): Promise<RunningAgent> =>
+      group.run({ name, ports, extra: ["-bootstrap", `-join=127.0.0.1:${first.ports.serfLan}`, flag] });
+    await assert.rejects(joining("far", "-datacenter=dc2"), /part of wrong datacenter 'dc/);
+    await assert.rejects(joining("twin", `-node-id=${Config.NodeID}`), /conflicting node ID/);
   });
 
   it("do not take in a server that has a group of its own, whose data they would overwrite", async () => {
     const [first] = servers as [Server];
     const [ports] = (await portsFor(1)) as [Ports];
-    const lone = await start("lone", ports, ["-bootstrap"]);
+    const lone = await group.run({ name: "lone", ports, extra: ["-bootstrap"] });
     await write(ports.http, "its/own", "x");
-    const leading = await leader();
+    const leading = await group.leader();
     assert.equal((await lone.consul(["join", `127.0.0.1:${first.ports.serfLan}`])).code, 0);
     await leading.agent.said(/not adding Raft peer: its data belongs to another group/);
     assert.equal(((await leading.agent.json("/v1/status/peers")) as string[]).length, 3);
@@ -248,5 +173,3 @@ describe("three servers with -bootstrap-expect=3", () => {
     await lone.stop();
   });
 });
-
-const nobody = "00000000-0000-0000-0000-000000000000";

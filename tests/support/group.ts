@@ -1,0 +1,238 @@
+/**
+ * A group of servers as processes, and what every test of one does with it.
+ *
+ *   const group = await Group.start({ hcl: … });
+ *   const leader = await group.leader();          // as all that run say
+ *   await group.kill(leader);                     // kill -9, until the process is gone
+ *   await group.restart(leader);                  // until its catalog is as fresh as the leader's
+ *   await group.sameEverywhere();                 // all hold the same keys, down to the indexes
+ *   await group.stop();
+ *
+ * Every wait is for something the program does: a process ends, a line is logged, a request that the server holds is
+ * answered. `patience` only says when to give up on what never comes, far beyond what a slow machine needs.
+ */
+import { join } from "node:path";
+import { assert } from "./harness.ts";
+import { freePorts, type Ports, type Response, RunningAgent, request, temporaryFolder } from "./program.ts";
+
+const patience = 90_000;
+
+export interface Server {
+  readonly name: string;
+  readonly ports: Ports;
+  /** Its data directory. */
+  folder: string;
+  agent: RunningAgent;
+  /** `paused`: by SIGSTOP. */
+  state: "running" | "paused" | "ended";
+}
+
+export interface GroupOptions {
+  /** Beside what makes elections quick. */
+  readonly hcl?: string;
+  /** Data directories to use instead of fresh ones, by the server's number. */
+  readonly folders?: readonly (string | undefined)[];
+  /** What starts the server of that number, instead of scripts/consul. */
+  readonly commands?: readonly (string | undefined)[];
+}
+
+/** Short timeouts: what is measured is whether it works, not how patient it is. */
+const quick = 'performance { raft_multiplier = 1 } autopilot { server_stabilization_time = "1s" cleanup_dead_servers = false }';
+const size = 3;
+
+export class Group {
+  readonly servers: Server[] = [];
+  readonly root = temporaryFolder();
+  readonly #hcl: string;
+
+  private constructor(hcl: string) {
+    this.#hcl = `${quick} ${hcl}`;
+  }
+
+  /** Three servers, of which each knows the leader and holds what it holds. */
+  static async start(options: GroupOptions = {}): Promise<Group> {
+    const group = new Group(options.hcl ?? "");
+    const ports = await portsFor(size);
+    const first = ports[0] as Ports;
+    await Promise.all(
+      ports.map(async (own, at) => {
+        const folder = options.folders?.[at] ?? join(group.root, `s${at}`);
+        const command = options.commands?.[at];
+        const extra = [`-bootstrap-expect=${size}`, `-retry-join=127.0.0.1:${first.serfLan}`];
+        const agent = await group.run({
+          name: `s${at}`,
+          ports: own,
+          folder,
+          extra,
+          ...(command === undefined ? {} : { command }),
+        });
+        group.servers[at] = { name: `s${at}`, ports: own, folder, agent, state: "running" };
+      }),
+    );
+    await group.fresh();
+    return group;
+  }
+
+  /** A server of this group's kind; it need not belong to it. */
+  run(options: {
+    readonly name: string;
+    readonly ports: Ports;
+    readonly folder?: string;
+    readonly extra?: readonly string[];
+    readonly command?: string;
+  }): Promise<RunningAgent> {
+    const { name, ports, folder, extra, command } = options;
+    const own = ["-server", "-bind=127.0.0.1", `-node=${name}`, `-data-dir=${folder ?? join(this.root, name)}`];
+    return RunningAgent.start({
+      args: [...own, `-hcl=${this.#hcl}`, ...(extra ?? [])],
+      ports,
+      ready: /Consul agent running!/,
+      ...(command === undefined ? {} : { command }),
+    });
+  }
+
+  get running(): readonly Server[] {
+    return this.servers.filter(({ state }) => state === "running");
+  }
+
+  others(than: Server): readonly Server[] {
+    return this.servers.filter((server) => server !== than);
+  }
+
+  byAddress(address: string): Server | undefined {
+    return this.servers.find(({ ports }) => address === `127.0.0.1:${ports.server}`);
+  }
+
+  /** Who leads, as every server that runs says. */
+  async leader(): Promise<Server> {
+    const deadline = Date.now() + patience;
+    for (;;) {
+      await this.fresh();
+      const told = await Promise.all(this.running.map(async ({ agent }) => (await agent.json("/v1/status/leader")) as string));
+      const leader = this.byAddress(told[0] as string);
+      // An election may have come between: then the next questions are held until it is over.
+      if (leader?.state === "running" && told.every((address) => address === told[0])) return leader;
+      assert.ok(Date.now() < deadline, `the servers do not agree who leads: ${told}`);
+    }
+  }
+
+  async follower(): Promise<Server> {
+    return this.others(await this.leader())[0] as Server;
+  }
+
+  /** Until each of them knows a leader and holds all that the leader had when it was asked. */
+  async fresh(servers: readonly Server[] = this.running): Promise<void> {
+    await Promise.all(servers.map(({ ports }) => answered(ports.http, "/v1/kv/none", ({ status }) => status === 404)));
+  }
+
+  /** As a power cut would: nothing is told to anybody. */
+  async kill(server: Server): Promise<void> {
+    server.state = "ended";
+    server.agent.signal("SIGKILL");
+    await server.agent.ended();
+  }
+
+  /** In good order, without leaving the group. */
+  async terminate(server: Server): Promise<void> {
+    server.state = "ended";
+    server.agent.signal("SIGTERM");
+    await server.agent.ended();
+  }
+
+  pause(server: Server): void {
+    server.state = "paused";
+    server.agent.signal("SIGSTOP");
+  }
+
+  resume(server: Server): void {
+    server.agent.signal("SIGCONT");
+    server.state = "running";
+  }
+
+  /** Starts it again where its data is, without waiting for the rest of the group. `remembers`: nobody tells it whom to join. */
+  async begin(server: Server, options: { readonly remembers?: boolean; readonly command?: string } = {}): Promise<void> {
+    const { name, ports, folder } = server;
+    const others = this.others(server).map((other) => `-retry-join=127.0.0.1:${other.ports.serfLan}`);
+    const extra = [`-bootstrap-expect=${size}`, ...(options.remembers === true ? [] : others)];
+    const { command } = options;
+    server.agent = await this.run({ name, ports, folder, extra, ...(command === undefined ? {} : { command }) });
+    server.state = "running";
+  }
+
+  /** Starts it again where its data is, until it has caught up. */
+  async restart(server: Server, options: { readonly remembers?: boolean } = {}): Promise<void> {
+    await this.begin(server, options);
+    await this.fresh([server]);
+  }
+
+  /** Until one that runs now has logged it. */
+  async said(pattern: RegExp): Promise<void> {
+    await Promise.race(this.running.map(({ agent }) => agent.said(pattern)));
+  }
+
+  /** Compares what the three hold themselves, without asking the leader. Gives the value of each key. */
+  async sameEverywhere(): Promise<ReadonlyMap<string, string>> {
+    assert.equal(this.running.length, size, "all run");
+    await this.fresh();
+    const held = await Promise.all(
+      this.servers.map(async ({ ports, name }) => {
+        const answer = await request(ports.http, "GET", "/v1/kv/?recurse&stale");
+        assert.equal(answer.status, 200, `${name}: ${answer.body}`);
+        return { index: answer.headers["x-consul-index"], entries: JSON.parse(answer.body) as Held[] };
+      }),
+    );
+    for (const [at, { index, entries }] of held.entries()) {
+      const first = held[0] as (typeof held)[number];
+      assert.deepEqual(entries, first.entries, `s${at} holds what s0 holds`);
+      assert.equal(index, first.index, `s${at} is where s0 is`);
+    }
+    return new Map(held[0]?.entries.map(({ Key, Value }) => [Key, Buffer.from(Value ?? "", "base64").toString()]));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.servers.map(({ agent }) => agent.stop()));
+  }
+}
+
+interface Held {
+  readonly Key: string;
+  readonly Value: string | null;
+}
+
+export async function portsFor(count: number): Promise<Ports[]> {
+  const free = await freePorts(5 * count);
+  return Array.from({ length: count }, (_, at) => {
+    const [http, dns, server, serfLan, serfWan] = free.slice(5 * at) as [number, number, number, number, number];
+    return { http, dns, server, serfLan, serfWan };
+  });
+}
+
+/** Asks until the answer satisfies; the server holds each question while it knows no leader, or until what is watched changes. */
+export async function answered(port: number, path: string, holds: (answer: Response) => boolean): Promise<Response> {
+  const deadline = Date.now() + patience;
+  let index = "0";
+  for (;;) {
+    const separator = path.includes("?") ? "&" : "?";
+    const answer = await request(port, "GET", index === "0" ? path : `${path}${separator}index=${index}&wait=30s`);
+    if (holds(answer)) return answer;
+    assert.ok(Date.now() < deadline, `${path}: ${answer.status} ${answer.body.slice(0, 200)}`);
+    index = answer.status === 500 ? "0" : String(answer.headers["x-consul-index"] ?? "0");
+  }
+}
+
+/** As {@link answered}, for a body of JSON that comes with status 200. */
+export async function until<Body>(port: number, path: string, holds: (body: Body) => boolean): Promise<Body> {
+  const { body } = await answered(port, path, (answer) => answer.status === 200 && holds(JSON.parse(answer.body) as Body));
+  return JSON.parse(body) as Body;
+}
+
+/** Until the write is acknowledged; it may be carried out more than once. Which failures it meets on the way is checked. */
+export async function write(port: number, key: string, value: string): Promise<void> {
+  const deadline = Date.now() + patience;
+  for (;;) {
+    const answer = await request(port, "PUT", `/v1/kv/${key}`, value);
+    if (answer.status === 200 && answer.body.trim() === "true") return;
+    assert.equal(answer.status, 500, answer.body);
+    assert.ok(Date.now() < deadline, answer.body);
+  }
+}
