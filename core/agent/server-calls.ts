@@ -1,6 +1,6 @@
 /**
- * Calls of a client agent to whichever server answers. A call is made again elsewhere where that is safe, for as long as
- * `rpc_hold_timeout` allows:
+ * Calls of a client agent, or into another datacenter, to whichever server answers. A call is made again elsewhere where
+ * that is safe, for `rpc_hold_timeout` after it first failed:
  *
  *   the server was not reached, or knows no leader     nothing was done: again
  *   the connection ended                               a read again; a write may have been carried out
@@ -63,7 +63,8 @@ export class ServerCalls {
 
   async #call({ method, args, isRead, timeout, cancel }: ServerCall): Promise<Value> {
     const { client, servers, clock, random, logger, holdTimeout, refusal } = this.#options;
-    const deadline = clock.monotonic() + holdTimeout();
+    // From the first failure on: a blocking call may have waited for minutes before.
+    let deadline: Millis | undefined;
     for (let attempt = 1; ; attempt++) {
       const server = servers.first();
       const refused = refusal?.();
@@ -78,6 +79,7 @@ export class ServerCalls {
         logger.log("error", "RPC failed to server", { method, server: addr, error: failure.error.message });
         if (failure.kind === "answer") throw failure.error;
         servers.failed(server);
+        deadline ??= clock.monotonic() + holdTimeout();
         const again = failure.kind === "undone" || (isRead && failure.kind === "lost");
         if (!again || attempt >= attemptsMax || clock.monotonic() >= deadline) throw failure.error;
         // The next server first; only when all were tried it is worth waiting.
