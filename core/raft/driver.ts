@@ -508,7 +508,9 @@ export class RaftDriver {
     if (!this.#running || this.#replacing || this.#machine.appliedIndex === 0 || content.midway?.() === true)
       throw new AgentError("closed", { message: "Cannot take a snapshot: the state machine is not at rest" });
     try {
+      logger.log("info", "starting snapshot up to", { index: this.#machine.appliedIndex });
       const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));
+      logger.log("info", "snapshot complete up to", { index: meta.index });
       this.feed({ kind: "snapshotTaken", index: meta.index, size: meta.size });
       return meta;
     } catch (error) {
@@ -531,6 +533,7 @@ export class RaftDriver {
       throw error;
     }
     this.#replacing = false;
+    this.#options.logger.log("info", "Installed remote snapshot", { index: meta.index });
     this.feed({ kind: "snapshotInstalled", from, term, point: snapshotPoint(meta) });
     this.#releaseReads();
     return true;

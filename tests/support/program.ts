@@ -123,7 +123,7 @@ export class RunningAgent {
   readonly #child: ChildProcess;
   readonly #exit: Promise<{ code: number | null; signal: string | null }>;
   #output = "";
-  #watchers: { readonly pattern: RegExp; readonly resolve: () => void }[] = [];
+  #watchers: { readonly pattern: RegExp; readonly from: number; readonly resolve: () => void }[] = [];
 
   constructor(child: ChildProcess, ports: Ports, address = "127.0.0.1") {
     this.ports = ports;
@@ -132,7 +132,7 @@ export class RunningAgent {
     const take = (chunk: Buffer): void => {
       this.#output += chunk.toString();
       this.#watchers = this.#watchers.filter((watcher) => {
-        if (!watcher.pattern.test(this.#output)) return true;
+        if (!watcher.pattern.test(this.#output.slice(watcher.from))) return true;
         watcher.resolve();
         return false;
       });
@@ -182,10 +182,10 @@ export class RunningAgent {
     return this.#child.pid as number;
   }
 
-  /** Resolves when the output so far matches. */
-  said(pattern: RegExp): Promise<void> {
-    if (pattern.test(this.#output)) return Promise.resolve();
-    return new Promise((resolve) => this.#watchers.push({ pattern, resolve }));
+  /** Resolves when the output so far matches, from a place in it on. */
+  said(pattern: RegExp, from = 0): Promise<void> {
+    if (pattern.test(this.#output.slice(from))) return Promise.resolve();
+    return new Promise((resolve) => this.#watchers.push({ pattern, from, resolve }));
   }
 
   signal(signal: NodeJS.Signals): void {
