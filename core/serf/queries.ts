@@ -66,6 +66,11 @@ export class Queries {
     return this.#ring.wakeAt;
   }
 
+  /** What was asked before this was answered in an earlier life. */
+  ignoreBefore(time: number): void {
+    this.#ring.ignoreBefore(time);
+  }
+
   wake(now: Millis): void {
     for (const { time, id } of this.#ring.expire(now)) {
       const token = this.#tokens.get(`${time} ${id}`);

@@ -22,6 +22,7 @@ export interface Asked {
 /** Which queries were seen, and which of our own wait for answers. */
 export class QueryRing {
   readonly #slots: ({ readonly time: number; readonly ids: number[] } | undefined)[] = new Array(slotsMax).fill(undefined);
+  #timeMin = 0;
   /** By time and id. All are removed at their deadline. */
   readonly #asked = new Map<string, Asked>();
 
@@ -32,11 +33,19 @@ export class QueryRing {
     return next;
   }
 
+  /** Queries before this are old news: a change of keys must not be made again because its gossip still goes round. */
+  ignoreBefore(time: number): void {
+    this.#timeMin = Math.max(this.#timeMin, time);
+  }
+
   /** True the first time. `now` is the query clock, which has witnessed the query. */
   admit(query: Query, now: number): boolean {
+    if (query.time < this.#timeMin) return false;
     if (now > slotsMax && query.time < now - slotsMax) return false;
     const at = query.time % slotsMax;
     const slot = this.#slots[at];
+    // So old that a later one took its place: nobody can tell whether it was seen. Serf believes it.
+    if (slot !== undefined && slot.time > query.time) return false;
     if (slot === undefined || slot.time !== query.time) {
       this.#slots[at] = { time: query.time, ids: [query.id] };
       return true;

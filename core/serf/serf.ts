@@ -114,6 +114,7 @@ export class SerfMachine implements GossipMachine {
       send: (to, content) => this.#swim.sendUser(to, content),
       tell: (event) => this.#push(event),
     });
+    if (parts.resume !== undefined) this.#queries.ignoreBefore(parts.resume.queryClock + 1);
     this.#caretaker = new Caretaker({
       config,
       random,

@@ -66,7 +66,8 @@ export class GossipDriver {
   #inboundStreams = 0;
   readonly #inboundBytes = new ByteBudget(inboundBytesMax);
   #complainedAt: Millis = Number.NEGATIVE_INFINITY;
-  #complaintsKept = 0;
+  /** Since then: the last one and how many, told when the interval is over. */
+  #kept: { text: string; count: number; readonly timer: Timer } | undefined;
   readonly #open = new Set<ByteStream>();
 
   constructor(ports: DriverPorts, options: DriverOptions) {
@@ -137,6 +138,7 @@ export class GossipDriver {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#kept?.timer.cancel();
     for (const stream of this.#open) stream.abort(new AgentError("closed", { message: "gossip is shutting down" }));
     this.#open.clear();
     await Promise.all([this.#socket?.close(), this.#listener?.close()]);
@@ -290,14 +292,24 @@ export class GossipDriver {
   }
 
   #complain(text: string): void {
-    const now = this.now();
-    if (now - this.#complainedAt < complaintInterval) {
-      this.#complaintsKept++;
-      return;
-    }
-    const more = this.#complaintsKept === 0 ? "" : ` (and ${this.#complaintsKept} more like it)`;
-    this.#complainedAt = now;
-    this.#complaintsKept = 0;
-    this.#ports.logger.log("error", text + more);
+    if (this.#closed) return;
+    const wait = this.#complainedAt + complaintInterval - this.now();
+    if (this.#kept !== undefined) {
+      this.#kept.text = text;
+      this.#kept.count++;
+    } else if (wait > 0) {
+      this.#kept = { text, count: 1, timer: this.#ports.clock.after(wait, () => this.#tellKept()) };
+    } else this.#tell(text);
+  }
+
+  #tellKept(): void {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    if (kept !== undefined) this.#tell(kept.count === 1 ? kept.text : `${kept.text} (and ${kept.count - 1} more like it)`);
+  }
+
+  #tell(complaint: string): void {
+    this.#complainedAt = this.now();
+    this.#ports.logger.log("error", complaint);
   }
 }

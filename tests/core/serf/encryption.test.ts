@@ -251,4 +251,18 @@ describe("enabling encryption member by member", () => {
       "error memberlist: failed to receive: No installed keys could decrypt the message from=10.0.0.3:PORT",
     ]);
   });
+
+  it("refusals that come fast are told once a second, the last for all", async () => {
+    const world = new VirtualWorld();
+    const sealed = await started(world, "a", { keyring: new Keyring([old]) });
+    const plain = await started(world, "b", {});
+    const told = () => sealed.log.filter((line) => line.startsWith("error"));
+    for (let attempt = 1; attempt <= 4; attempt++) await world.settle(outcome(plain.pool.join([host("a")])));
+    assert.equal(told().length, 1);
+    await world.pass(1000);
+    assert.equal(told().length, 2);
+    assert.match(told()[1] as string, /is not encrypted from=10\.0\.0\.2:\d+ \(and 2 more like it\)$/);
+    await world.pass(10_000);
+    assert.equal(told().length, 2);
+  });
 });

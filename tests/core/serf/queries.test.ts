@@ -3,7 +3,10 @@ import { applyKeyRequest, encodeKeyRequest, encodeKeyResponse, summarise } from 
 import { createPool, type Pool, type PoolEvent } from "../../../core/serf/pool.ts";
 import { type Query, responseFlags } from "../../../core/serf/messages.ts";
 import { passesFilters, QueryRing } from "../../../core/serf/query-ring.ts";
-import { decodeSerf } from "../../../core/serf/wire.ts";
+import { consulVersion, serfDefaults } from "../../../core/serf/config.ts";
+import { SerfMachine } from "../../../core/serf/serf.ts";
+import { decodeSerf, encodeSerf } from "../../../core/serf/wire.ts";
+import { lanDefaults } from "../../../core/swim/config.ts";
 import { Keyring } from "../../../core/swim/keyring.ts";
 import { openPacket } from "../../../core/swim/packets.ts";
 import { emptyBytes, toBase64, toHex, utf8 } from "../../../core/types/bytes.ts";
@@ -28,6 +31,15 @@ const question: Query = {
   payload: undefined,
 };
 
+const gossip = {
+  gossipNodes: 3,
+  gossipInterval: 200,
+  probeInterval: 1000,
+  probeTimeout: 500,
+  suspicionMult: 4,
+  retransmitMult: 4,
+} as const;
+
 async function agents(count: number, keys: (number: number) => readonly Uint8Array[]) {
   const world = new VirtualWorld();
   const silent = { log() {}, enabled: () => false, child: () => silent };
@@ -46,14 +58,7 @@ async function agents(count: number, keys: (number: number) => readonly Uint8Arr
       name: `n${number}`,
       bind: { host, port: 8301 },
       tags: {},
-      gossip: {
-        gossipNodes: 3,
-        gossipInterval: 200,
-        probeInterval: 1000,
-        probeTimeout: 500,
-        suspicionMult: 4,
-        retransmitMult: 4,
-      },
+      gossip,
       keyring: new Keyring(keys(number)),
       onEvent: (event) => events.push(event),
     });
@@ -88,6 +93,37 @@ describe("queries", () => {
     assert.equal(ring.admit(question, 6), false);
     assert.equal(ring.admit({ ...question, id: 2 }, 6), true);
     assert.equal(ring.admit({ ...question, id: 3 }, 1000), false);
+  });
+
+  it("of times whose place a later one took are not admitted again: nobody remembers whether they were seen", () => {
+    const ring = new QueryRing();
+    assert.equal(ring.admit(question, 517), true);
+    assert.equal(ring.admit({ ...question, time: 517 }, 517), true);
+    assert.equal(ring.admit(question, 517), false);
+    assert.equal(ring.admit({ ...question, time: 517 }, 517), false);
+  });
+
+  it("of an earlier life are not answered again: a change of keys that still goes round must not be made twice", () => {
+    const resume = { clock: 9, eventClock: 9, queryClock: 9 };
+    const machine = new SerfMachine({
+      random: createRandom(seedOf("resumed")),
+      swim: { ...lanDefaults, ...gossip, name: "a", address: Uint8Array.of(10, 0, 0, 1), port: 8301, version: consulVersion },
+      serf: { ...serfDefaults, name: "a", tags: {}, gossipInterval: 200 },
+      keyring: new Keyring([key(1), key(2)]),
+      resume,
+    });
+    machine.step(0, { kind: "start" });
+    const receive = (time: number) => {
+      const payload = encodeSerf({ ...question, time, id: time, name: "_serf_use-key", payload: encodeKeyRequest(key(2)) });
+      machine.step(1, {
+        kind: "datagram",
+        from: { host: "10.0.0.2", port: 8301 },
+        message: { kind: "user", payload },
+        receivedAt: 1,
+      });
+      return machine.takeEvents().filter((event) => event.kind === "keys").length;
+    };
+    assert.deepEqual([receive(8), receive(9), receive(10)], [0, 0, 1]);
   });
 
   it("take one acknowledgement and one answer of each member, until their time is up", () => {
