@@ -28,6 +28,9 @@ export class VirtualWorld {
   readonly #listeners = new Map<string, (stream: ByteStream) => void>();
   readonly #cut = new Set<string>();
 
+  /** What connections carry meanwhile: it arrives when the host is back. */
+  #held: { readonly hosts: readonly string[]; readonly act: () => void }[] = [];
+
   /** Nothing passes to or from `host` any more. */
   isolate(host: string): void {
     this.#cut.add(host);
@@ -35,6 +38,14 @@ export class VirtualWorld {
 
   heal(host: string): void {
     this.#cut.delete(host);
+    const held = this.#held;
+    this.#held = [];
+    for (const { hosts, act } of held) this.#carry(hosts, act);
+  }
+
+  #carry(hosts: readonly string[], act: () => void): void {
+    if (hosts.some((host) => this.#cut.has(host))) this.#held.push({ hosts, act });
+    else this.at(this.delay, act);
   }
 
   readonly clock: Clock = {
@@ -122,7 +133,7 @@ export class VirtualWorld {
                 new AgentError("connection-refused", { message: `dial tcp ${formatAddress(to)}: connect: connection refused` }),
               );
             } else {
-              const [near, far] = streamPair({ host, port: this.#port++ }, to, (act) => void this.at(this.delay, act));
+              const [near, far] = streamPair({ host, port: this.#port++ }, to, (act) => this.#carry([host, to.host], act));
               accept(far);
               resolve(near);
             }
