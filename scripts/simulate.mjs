@@ -8,9 +8,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const directory = join(root, ".build", `simulate-${process.pid}`);
 mkdirSync(directory, { recursive: true });
 const outfile = join(directory, "command.mjs");
+const gossip = process.argv.includes("--gossip");
 try {
   await build({
-    entryPoints: [join(root, "adapters/sim/command.ts")],
+    entryPoints: [join(root, gossip ? "adapters/sim/gossip-command.ts" : "adapters/sim/command.ts")],
     outfile,
     bundle: true,
     format: "esm",
@@ -20,12 +21,12 @@ try {
     sourcemap: "inline",
     logLevel: "warning",
   });
-  const { main } = await import(pathToFileURL(outfile).href);
-  process.exitCode = main(
-    process.argv.slice(2),
-    (line) => console.log(line),
-    () => Date.now(),
-  );
+  const { main, gossipMain } = await import(pathToFileURL(outfile).href);
+  const print = (line) => console.log(line);
+  const now = () => Date.now();
+  process.exitCode = gossip
+    ? gossipMain(process.argv.slice(3), { print, now, memory: () => process.memoryUsage().rss })
+    : main(process.argv.slice(2), print, now);
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

@@ -2,15 +2,15 @@
  * A client of a simulated group: sends a request to the server that it believes leads, goes elsewhere when that one
  * does not, and gives up after a while. What it was told, and when, goes into the history.
  */
-import type { Command, CommandResult, KvOp } from "../../core/catalog/commands.ts";
+import type { Command, CommandResult, KvOp, TxnOp } from "../../core/catalog/commands.ts";
 import type { KvRecord } from "../../core/catalog/records.ts";
 import { below, between, type Random } from "../../core/ports/random.ts";
-import { text, utf8 } from "../../core/types/bytes.ts";
+import { emptyBytes, text, utf8 } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { LogIndex, Millis, NodeId } from "../../core/types/ids.ts";
 import type { Group } from "./group.ts";
 import type { Consistency, Request, Response } from "./group-server.ts";
-import type { History, KeyInput, KeyOutput } from "./history.ts";
+import type { History, KeyInput, KeyOutput, TogetherInput, TogetherOutput } from "./history.ts";
 import { happened } from "./trace.ts";
 
 /** A request without an answer is given up after this long: it may have happened. */
@@ -29,6 +29,17 @@ export interface Entry {
   /** The session that holds the lock. */
   readonly holder: string | undefined;
 }
+
+export interface SessionOptions {
+  readonly id: string;
+  readonly lockDelay: Millis;
+  readonly behavior: "release" | "delete";
+  /** 0: it does not end by itself. */
+  readonly ttl: Millis;
+}
+
+/** Written and read in transactions only. */
+export const togetherKeys: readonly string[] = ["t1", "t2", "t3"];
 
 export type ClientOp = Exclude<KvOp, { op: "deleteTree" | "deleteCas" }>;
 export interface Expected {
@@ -75,7 +86,7 @@ export class Client {
     this.#recorded([op.key], inputOf(op, expected), { kind: "write", command: { kind: "kv", op, now: 0 } }, done);
   }
 
-  createSession(id: string, lockDelay: Millis, done: (outcome: Outcome) => void): void {
+  createSession({ id, lockDelay, behavior, ttl }: SessionOptions, done: (outcome: Outcome) => void): void {
     const command: Command = {
       kind: "sessionCreate",
       session: {
@@ -83,21 +94,71 @@ export class Client {
         name: "",
         node: clientNode,
         lockDelay,
-        behavior: "release",
-        ttl: "",
+        behavior,
+        ttl: ttl === 0 ? "" : `${ttl}ms`,
         nodeChecks: [],
         serviceChecks: undefined,
         checks: undefined,
       },
       now: 0,
     };
+    const session: SessionOptions = { id, lockDelay, behavior, ttl };
+    this.#promised(session, this.#group.now);
     this.#attempt({ kind: "write", command }, this.#group.now, done);
   }
 
-  destroySession(id: string, lockDelay: Millis, done: (outcome: Outcome) => void): void {
-    const command: Command = { kind: "sessionDestroy", id, now: 0 };
-    const input: KeyInput = { kind: "sessionEnd", session: id, delayed: lockDelay > 0 };
-    this.#recorded([...this.#locks], input, { kind: "write", command }, done);
+  /** The outcome's effect is false when the session is gone. */
+  renewSession(session: SessionOptions, done: (outcome: Outcome) => void): void {
+    const group = this.#group;
+    const since = group.now;
+    this.#attempt({ kind: "renew", session: session.id }, since, (outcome) => {
+      if (group.trace.telling)
+        group.trace.tell(group.now, `c${this.number}`, undefined, `renewing session ${session.id}: ${outcome.kind}`);
+      if (outcome.kind === "done" && effectOf(outcome.result)) this.#promised(session, since);
+      done(outcome);
+    });
+  }
+
+  destroySession(session: SessionOptions, done: (outcome: Outcome) => void): void {
+    const command: Command = { kind: "sessionDestroy", id: session.id, now: 0 };
+    this.#recorded([...this.#locks], endOf(session), { kind: "write", command }, done);
+  }
+
+  /** Writes all of {@link togetherKeys}, when the first is as it was read; `expected` undefined: whatever it is. */
+  writeTogether(values: readonly string[], expected: Entry | undefined, done: (outcome: Outcome) => void): void {
+    const ops = togetherKeys.map((key, at): TxnOp => {
+      const value = utf8(values[at] ?? "");
+      return at === 0 && expected !== undefined
+        ? { on: "kv", verb: "cas", key, value, flags: 0, index: expected.index, session: "" }
+        : { on: "kv", verb: "set", key, value, flags: 0, index: 0, session: "" };
+    });
+    this.#together({ kind: "write", values, expected: expected?.value }, ops, done);
+  }
+
+  readTogether(done: (outcome: Outcome) => void): void {
+    const op: TxnOp = { on: "kv", verb: "get-tree", key: "t", value: emptyBytes, flags: 0, index: 0, session: "" };
+    this.#together({ kind: "read" }, [op], done);
+  }
+
+  #together(input: TogetherInput, ops: readonly TxnOp[], done: (outcome: Outcome) => void): void {
+    const group = this.#group;
+    const answered = this.#history.calledTogether(this.number, input, group.now);
+    group.trace.mark(group.now, happened.called, this.number, this.#history.count, ops.length);
+    if (group.trace.telling) group.trace.tell(group.now, `c${this.number}`, undefined, `transaction ${JSON.stringify(input)}`);
+    this.#attempt({ kind: "write", command: { kind: "txn", ops, now: 0 } }, group.now, (outcome) => {
+      group.trace.mark(group.now, happened.returned, this.number, this.#history.count, outcome.kind.length);
+      const output = togetherOutput(input, outcome);
+      if (group.trace.telling)
+        group.trace.tell(group.now, `c${this.number}`, undefined, `is told ${output && JSON.stringify(output)}`);
+      if (output !== undefined) answered(output, group.now);
+      done(outcome);
+    });
+  }
+
+  /** A session lives at least for its TTL after it was created or renewed; how much longer nobody says. */
+  #promised(session: SessionOptions, since: Millis): void {
+    if (session.ttl === 0) return;
+    this.#history.mayEnd(this.number, [...this.#locks], endOf(session), since + session.ttl);
   }
 
   /** A command that the history does not record. */
@@ -158,7 +219,7 @@ export class Client {
       settle(() => {
         this.#server = this.#someServer();
         // A read changes nothing and is asked again.
-        if (request.kind === "read") again();
+        if (request.kind !== "write") again();
         else done({ kind: "lost" });
       }),
     );
@@ -196,6 +257,18 @@ export const kvOp = {
 export function effectOf(result: CommandResult): boolean {
   if (result.kind === "rejected") throw new AgentError("rejected", { message: result.message });
   return result.kind !== "took" || result.effect;
+}
+
+function endOf({ id, lockDelay, behavior }: SessionOptions): Extract<KeyInput, { kind: "sessionEnd" }> {
+  return { kind: "sessionEnd", session: id, delayed: lockDelay > 0, deletes: behavior === "delete" };
+}
+
+function togetherOutput(input: TogetherInput, outcome: Outcome): TogetherOutput | undefined {
+  if (outcome.kind === "refused") return { kind: "rejected" };
+  if (outcome.kind !== "done" || outcome.result.kind !== "txn") return undefined;
+  const { results, errors } = outcome.result;
+  if (input.kind === "write") return { kind: "took", effect: errors.length === 0 };
+  return { kind: "values", values: results.map((result) => (result.on === "kv" ? text(result.record.value) : undefined)) };
 }
 
 function inputOf(op: ClientOp, expected: Expected | undefined): KeyInput {

@@ -44,6 +44,14 @@ export interface Faults {
   readonly stall: number;
   /** Of writes: fail; nobody knows what was stored, the server stops and is restarted. */
   readonly writeError: number;
+  /** A disk has no room for up to `fullMax`: no file on it grows. */
+  readonly fullEvery: Millis;
+  readonly fullMax: Millis;
+  /** A bit of a log or a snapshot turns, a write is lost or goes astray; damage.ts says where that may be. */
+  readonly damageEvery: Millis;
+  /** Where a segment of the log ends, and by how much its file grows at once. */
+  readonly segmentBytes: number;
+  readonly extendBytes: number;
   readonly changeEvery: Millis;
   /** Changes that are asked for at once, at most. */
   readonly changesMax: number;
@@ -61,7 +69,18 @@ export interface Faults {
 }
 
 /** What can be switched off alone; {@link withoutFamily}. */
-export const faultFamilies = ["loss", "delay", "partitions", "clocks", "pauses", "crashes", "disk", "members", "limits"] as const;
+export const faultFamilies = [
+  "loss",
+  "delay",
+  "partitions",
+  "clocks",
+  "pauses",
+  "crashes",
+  "disk",
+  "damage",
+  "members",
+  "limits",
+] as const;
 export type FaultFamily = (typeof faultFamilies)[number];
 
 const calmTiming: RaftTiming = { heartbeat: 100, election: 100, lease: 50 };
@@ -86,6 +105,11 @@ export const noFaults: Faults = {
   diskMax: 2,
   stall: 0,
   writeError: 0,
+  fullEvery: 0,
+  fullMax: 0,
+  damageEvery: 0,
+  segmentBytes: 65_536,
+  extendBytes: 4096,
   changeEvery: 0,
   changesMax: 1,
   transferEvery: 0,
@@ -105,8 +129,11 @@ export function drawFaults(random: Random): Faults {
   const either = (): boolean => below(random, 2) === 0;
   const small = either();
   const longLease = either();
+  const profile = below(random, 3);
   // A third of all groups changes leaders so often that entries of several terms wait to be committed at once.
-  const turbulent = below(random, 3) === 0;
+  const turbulent = profile === 0;
+  // Another third has bad disks: files are small, so that they come and go, snapshots frequent, and crashes, too.
+  const brittle = profile === 1;
   const delayMax = 1 + below(random, either() ? 8 : 50);
   return {
     loss: maybe(below(random, 150)),
@@ -120,14 +147,19 @@ export function drawFaults(random: Random): Faults {
     wallJumpEvery: maybe(500 + below(random, 2000)),
     pauseEvery: maybe(400 + below(random, 2500)),
     pauseMax: 50 + below(random, 1000),
-    crashEvery: maybe(turbulent ? 50 + below(random, 200) : 200 + below(random, 2000)),
-    downMax: turbulent ? 50 + below(random, 250) : 1200,
+    crashEvery: maybe(turbulent || brittle ? 50 + below(random, 200) : 200 + below(random, 2000)),
+    downMax: turbulent || brittle ? 50 + below(random, 250) : 1200,
     strike: maybe(turbulent ? 700 : 300),
     strikeWithin: 1 + below(random, either() ? 4 : 6 * delayMax),
     noticeCrashes: either(),
     diskMax: 1 + below(random, either() ? 4 : 50),
     stall: maybe(below(random, 20)),
     writeError: maybe(below(random, 6)),
+    fullEvery: !turbulent && below(random, 3) === 0 ? 500 + below(random, 3000) : 0,
+    fullMax: 20 + below(random, 1500),
+    damageEvery: turbulent ? 0 : brittle ? 100 + below(random, 1500) : maybe(200 + below(random, 3000)),
+    segmentBytes: brittle ? 256 + below(random, 1024) : either() ? 512 + below(random, 4096) : 65_536,
+    extendBytes: either() ? 256 : 4096,
     changeEvery: maybe(200 + below(random, 1500)),
     changesMax: 1 + below(random, 3),
     transferEvery: maybe(turbulent ? 100 + below(random, 500) : 300 + below(random, 2000)),
@@ -143,8 +175,8 @@ export function drawFaults(random: Random): Faults {
       writeBytesMax: either() ? 100 : 100_000,
       readsMax: either() ? 2 : 1000,
       uncommittedBytesMax: either() ? 500 : 100_000,
-      snapshotThreshold: either() ? 8 + below(random, 40) : 16_384,
-      trailingEntries: below(random, 20),
+      snapshotThreshold: brittle || either() ? 8 + below(random, brittle ? 12 : 40) : 16_384,
+      trailingEntries: either() ? 0 : below(random, 20),
     },
   };
 }
@@ -166,7 +198,9 @@ export function withoutFamily(faults: Faults, family: FaultFamily): Faults {
     case "crashes":
       return { ...faults, crashEvery: 0, strike: 0, writeError: 0 };
     case "disk":
-      return { ...faults, diskMax: calm.diskMax, stall: 0, writeError: 0 };
+      return { ...faults, diskMax: calm.diskMax, stall: 0, writeError: 0, fullEvery: 0 };
+    case "damage":
+      return { ...faults, damageEvery: 0 };
     case "members":
       return { ...faults, changeEvery: 0, transferEvery: 0 };
     case "limits":

@@ -27,6 +27,8 @@ export interface Waiting {
 
 /** The kernel keeps about this many small datagrams for a process that does not read them (rmem_default of Linux). */
 export const inboxMax = 256;
+/** What a blocked sender holds back. */
+export const outboxMax = 4096;
 
 /** One member of a simulated pool, with what the simulation knows of it that nobody else does. */
 export class GossipHost {
@@ -47,7 +49,10 @@ export class GossipHost {
   /** Until then it does nothing; packets wait in its socket. */
   pausedUntil: Millis = 0;
   pausedAt: Millis = 0;
+  /** Until then it runs, and neither sends nor reads: its messages wait on both sides. */
+  blockedUntil: Millis = 0;
   readonly inbox: Waiting[] = [];
+  readonly outbox: { readonly to: string; readonly packet: Bytes }[] = [];
   /** The last time that something was wrong with it or with one of its links. */
   troubledAt: Millis = 0;
   /** When its timer is set for. */
@@ -77,10 +82,17 @@ export class GossipHost {
     this.leftAt = Number.POSITIVE_INFINITY;
     this.crashedAt = Number.POSITIVE_INFINITY;
     this.pausedUntil = 0;
+    this.blockedUntil = 0;
     this.inbox.length = 0;
+    this.outbox.length = 0;
     this.wakeAt = Number.POSITIVE_INFINITY;
     this.heard.clear();
     Object.assign(this, this.#machines(build));
+  }
+
+  /** When packets are read again. */
+  get deafUntil(): Millis {
+    return Math.max(this.pausedUntil, this.blockedUntil);
   }
 
   step(now: Millis, input: SerfInput): void {

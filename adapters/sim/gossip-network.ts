@@ -27,6 +27,8 @@ export class GossipNetwork {
   faults: LinkFaults = calmLinks;
   /** True: nothing gets from the one to the other. One-way on purpose. */
   cut: (from: number, to: number) => boolean = () => false;
+  /** False: no connection is made, as where only datagrams are let through. */
+  streams = true;
   /** One way, in milliseconds, on top of the delay that is drawn. */
   latency: (from: number, to: number) => Millis = () => 0;
   readonly #random: Random;

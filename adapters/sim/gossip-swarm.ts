@@ -8,7 +8,7 @@ import { below, between, type Random, shuffle } from "../../core/ports/random.ts
 import { lanDefaults, type SwimConfig } from "../../core/swim/config.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
-import { Invariants } from "./gossip-checks.ts";
+import { Invariants } from "./gossip-invariants.ts";
 import type { GossipHost } from "./gossip-host.ts";
 import { calmLinks } from "./gossip-network.ts";
 import { GossipWorld } from "./gossip-world.ts";

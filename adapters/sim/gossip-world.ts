@@ -25,7 +25,17 @@ import type { Millis } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type GossipChecks, noChecks } from "./gossip-checks.ts";
-import { addressOf, type Build, GossipHost, gossipPort, inboxMax, type Layer, nameOf, type Observation } from "./gossip-host.ts";
+import {
+  addressOf,
+  type Build,
+  GossipHost,
+  gossipPort,
+  inboxMax,
+  type Layer,
+  nameOf,
+  type Observation,
+  outboxMax,
+} from "./gossip-host.ts";
 import { GossipNetwork } from "./gossip-network.ts";
 import { RollingHash } from "./gossip-trace.ts";
 
@@ -140,6 +150,23 @@ export class GossipWorld {
     if (running) this.#resumeAt(host, until);
   }
 
+  /**
+   * Its messages wait, in both directions, while its timers run: the anomaly of the Lifeguard paper, section V, a process
+   * whose threads for the network get no processor.
+   */
+  block(host: GossipHost, duration: Millis): void {
+    if (!host.up || host.blockedUntil > this.now) return;
+    const life = host.life;
+    host.blockedUntil = this.now + duration;
+    host.troubledAt = Math.max(host.troubledAt, host.blockedUntil);
+    this.hash.mark(this.now, "pause", host.number, Math.floor(duration));
+    this.at(duration, () => {
+      if (!host.up || host.life !== life) return;
+      for (const { to, packet } of host.outbox.splice(0)) this.#transmit(host, to, packet);
+      for (const { from, packet } of host.inbox.splice(0)) this.#deliver(host, from, packet);
+    });
+  }
+
   /** Says goodbye as an agent does, waits for it to be heard, and ends. */
   leave(host: GossipHost): void {
     if (host.pausedUntil > this.now) {
@@ -177,7 +204,8 @@ export class GossipWorld {
     for (const { to, parts, checksum } of host.machine.takePackets(packetBytesMax)) {
       const packet = packPacket(parts, { checksum, compress: false, sealer });
       this.checks.sent(host, packet);
-      this.#transmit(host, to.host, packet);
+      if (host.blockedUntil <= this.now) this.#transmit(host, to.host, packet);
+      else if (host.outbox.length < outboxMax) host.outbox.push({ to: to.host, packet });
     }
     for (const request of host.machine.takeStreamRequests()) this.#serve(host, request);
     this.checks.after(this.now, host, input);
@@ -245,6 +273,7 @@ export class GossipWorld {
       }
       // Timers first, as event loops have it; then what waits in the socket.
       this.feed(host, { kind: "wake" });
+      if (host.blockedUntil > this.now) return;
       for (const { from, packet } of host.inbox.splice(0)) this.#deliver(host, from, packet);
     });
   }
@@ -257,7 +286,7 @@ export class GossipWorld {
     for (const delay of this.network.deliveries(from.number, to.number)) {
       this.#queue.add(this.now + delay, () => {
         if (!to.up || this.network.cut(from.number, to.number)) return;
-        if (to.pausedUntil <= this.now) this.#deliver(to, from, packet);
+        if (to.deafUntil <= this.now) this.#deliver(to, from, packet);
         else if (to.inbox.length < inboxMax) to.inbox.push({ from, packet });
       });
     }
@@ -321,6 +350,7 @@ export class GossipWorld {
     const life = host.life;
     const targetLife = target.life;
     const open = (): boolean =>
+      this.network.streams &&
       target.up &&
       host.up &&
       host.life === life &&
@@ -347,7 +377,7 @@ export class GossipWorld {
   }
 
   #whenRunning(host: GossipHost, act: () => void): void {
-    if (host.pausedUntil <= this.now) act();
-    else this.at(host.pausedUntil - this.now, () => this.#whenRunning(host, act));
+    if (host.deafUntil <= this.now) act();
+    else this.at(host.deafUntil - this.now, () => this.#whenRunning(host, act));
   }
 }

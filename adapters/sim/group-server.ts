@@ -11,18 +11,21 @@
  * consistent read when what its read index named is applied. Inputs of a paused server wait and are all delivered
  * when it goes on.
  */
+import { SessionTimers } from "../../core/agent/session-timers.ts";
 import { Catalog } from "../../core/catalog/catalog.ts";
 import type { Command, CommandResult } from "../../core/catalog/commands.ts";
 import type { KvRecord } from "../../core/catalog/records.ts";
 import { decode, encode } from "../../core/codec/cbor.ts";
+import { parseDuration } from "../../core/config/duration.ts";
 import { below, between, type Random } from "../../core/ports/random.ts";
 import type { LogEntry } from "../../core/ports/storage.ts";
+import type { Logger } from "../../core/ports/telemetry.ts";
 import { type Configuration, entryCommand, type RaftEvent, type RaftInput, type RaftMessage } from "../../core/raft/messages.ts";
 import { RaftMachine } from "../../core/raft/raft.ts";
 import { concat, emptyBytes } from "../../core/types/bytes.ts";
 import { AgentError, messageOf } from "../../core/types/errors.ts";
 import type { EpochMillis, LogIndex, Millis, NodeId, Term } from "../../core/types/ids.ts";
-import { GroupDisk, type StoredSnapshot } from "./group-disk.ts";
+import { type DiskLoaded, GroupDisk, type StoredSnapshot } from "./group-disk.ts";
 import type { Ledger } from "./ledger.ts";
 import { SnapshotCourier } from "./snapshot-courier.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -32,7 +35,9 @@ import { check } from "./violation.ts";
 export type Consistency = "default" | "consistent" | "stale";
 export type Request =
   | { readonly kind: "write"; readonly command: Command }
-  | { readonly kind: "read"; readonly key: string; readonly consistency: Consistency };
+  | { readonly kind: "read"; readonly key: string; readonly consistency: Consistency }
+  /** Answered with index 0 and whether the session is there. */
+  | { readonly kind: "renew"; readonly session: string };
 export type Response =
   | { readonly kind: "done"; readonly index: LogIndex; readonly result: CommandResult }
   | { readonly kind: "value"; readonly record: KvRecord | undefined }
@@ -54,6 +59,8 @@ interface Reading {
   index: LogIndex;
 }
 
+const silent: Logger = { log() {}, enabled: () => false, child: () => silent };
+const settled = Promise.resolve();
 const wallOrigin: EpochMillis = 1_600_000_000_000;
 /** Virtual time beyond its due at which a timer fires: a clock that ran at another rate must not round it to just before. */
 const timerSlack: Millis = 0.001;
@@ -73,6 +80,7 @@ export class GroupServer {
   readonly #diskRandom: Random;
   readonly #bootstrap: Configuration | undefined;
   readonly #courier: SnapshotCourier;
+  #refused = false;
   /** Undefined: running. Else what came in while it was paused. */
   #backlog: (() => void)[] | undefined;
   /** By its own clock: when the write in flight was given to the disk. */
@@ -81,6 +89,8 @@ export class GroupServer {
   #turnQueued = false;
   #turning = false;
   #leadingTerm: Term = 0;
+  /** While it leads and has applied its barrier. */
+  #sessions: SessionTimers | undefined;
   /** It has applied something while it led this term. */
   #appliedTerm: Term = 0;
   #saving = false;
@@ -99,7 +109,8 @@ export class GroupServer {
     this.number = number;
     this.#random = random;
     this.#diskRandom = random.fork("disk");
-    this.disk = new GroupDisk(random.fork("crashes"));
+    const { segmentBytes, extendBytes, diskMax } = group.faults;
+    this.disk = new GroupDisk(random.fork("crashes"), { segmentBytes, extendBytes, syncMax: diskMax });
     const spread = group.faults.clockSpread;
     this.rate = between(random.fork("clock"), 1 - spread, 1 + spread);
     this.#bootstrap = bootstrap;
@@ -126,41 +137,64 @@ export class GroupServer {
   }
 
   start(): void {
-    const { faults, ledger, trace, now } = this.#group;
-    const { disk } = this;
-    ledger.started(this.id, disk);
+    if (this.#refused) return;
+    const { ledger, trace, now } = this.#group;
     this.life++;
-    this.catalog = new Catalog();
-    if (disk.snapshot !== undefined) restore(this.catalog, disk.snapshot.content);
-    this.machine = new RaftMachine({
-      id: this.id,
-      random: this.#random.fork(`life ${this.life}`),
-      timing: faults.timing,
-      limits: faults.limits,
-      restored: { hardState: disk.hardState, entries: disk.entries.slice(), snapshot: disk.snapshot?.point },
-      ...(this.#bootstrap === undefined ? undefined : { bootstrap: this.#bootstrap }),
-      now: this.localNow,
-    });
-    if (disk.snapshot !== undefined) ledger.compare(this.id, disk.snapshot.point.index, this.catalog);
+    const begun = this.#begin();
+    if (begun === undefined) return;
+    this.catalog = begun.catalog;
+    this.machine = begun.machine;
+    ledger.started(this.id, begun.loaded);
+    const { snapshot } = begun.loaded;
+    if (snapshot !== undefined) ledger.compare(this.id, snapshot.point.index, this.catalog);
     trace.mark(now, happened.started, this.number, this.life, this.machine.lastIndex);
     trace.tell(now, this.id, this.machine, `starts, for the ${this.life}. time`);
     this.#turn();
   }
 
+  /** Undefined: its disk is damaged, and it refuses to start. So it stays: what a vote was cannot be guessed. */
+  #begin(): { readonly loaded: DiskLoaded; readonly catalog: Catalog; readonly machine: RaftMachine } | undefined {
+    const { faults, trace, now } = this.#group;
+    try {
+      const loaded = this.disk.load();
+      const { snapshot, hardState, entries, compacted } = loaded;
+      const catalog = new Catalog();
+      if (snapshot !== undefined) restore(catalog, snapshot.content);
+      const machine = new RaftMachine({
+        id: this.id,
+        random: this.#random.fork(`life ${this.life}`),
+        timing: faults.timing,
+        limits: faults.limits,
+        restored: { hardState, entries: entries.slice(), snapshot: snapshot?.point, compacted },
+        ...(this.#bootstrap === undefined ? undefined : { bootstrap: this.#bootstrap }),
+        now: this.localNow,
+      });
+      return { loaded, catalog, machine };
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      check(this.#group.isHurt(this.id), "a whole disk is readable", () => `${this.id} refuses to start: ${error.message}`);
+      this.#refused = true;
+      trace.mark(now, happened.refusedToStart, this.number, this.life, 0);
+      trace.tell(now, this.id, undefined, `refuses to start: ${error.message}`);
+      return undefined;
+    }
+  }
+
   /** Nothing of this life happens any more; of what its disk had not finished a part may be stored. */
-  crash(): void {
+  crash(how: "process" | "power"): void {
     const { trace, now } = this.#group;
-    trace.mark(now, happened.crashed, this.number, this.life, 0);
-    trace.tell(now, this.id, this.machine, "crashes");
+    trace.mark(now, happened.crashed, this.number, this.life, how.length);
+    trace.tell(now, this.id, this.machine, how === "power" ? "loses its power" : "is killed");
     this.machine = undefined;
     this.life++;
-    this.disk.crash();
+    this.disk.crash(how);
     this.#backlog = undefined;
     this.#writeSince = undefined;
     this.#wakeAt = Number.POSITIVE_INFINITY;
     this.#turnQueued = false;
     this.#turning = false;
     this.#leadingTerm = 0;
+    this.#endSessions();
     this.#appliedTerm = 0;
     this.#saving = false;
     this.#replacing = false;
@@ -249,16 +283,22 @@ export class GroupServer {
       this.#propose(request.command, reply);
       return;
     }
-    const { key, consistency } = request;
-    if (consistency === "stale") {
-      reply({ kind: "value", record: this.#value(key) });
+    const { ledger } = this.#group;
+    if (request.kind === "read" && request.consistency === "stale") {
+      this.#readStale(machine, request.key, reply);
       return;
     }
-    const { ledger } = this.#group;
     if (!this.#leads(machine)) {
       reply({ kind: "refused", leader: machine.leader === this.id ? undefined : machine.leader });
       return;
     }
+    if (request.kind === "renew") {
+      const known = this.catalog.evaluate({ kind: "session", id: request.session }).answer !== undefined;
+      const effect = known && this.#sessions?.renew(request.session) === true;
+      reply({ kind: "done", index: 0, result: { kind: "took", effect } });
+      return;
+    }
+    const { key, consistency } = request;
     if (consistency === "default" && machine.leaseValid(this.localNow)) {
       ledger.read(this.id, ledger.acknowledged, machine.appliedIndex);
       reply({ kind: "value", record: this.#value(key) });
@@ -288,6 +328,47 @@ export class GroupServer {
       this.feed({ kind: "snapshotInstalled", from, term, point });
       done();
     });
+  }
+
+  #readStale(machine: RaftMachine, key: string, reply: Reply): void {
+    const { ledger, trace, now } = this.#group;
+    const index = machine.appliedIndex;
+    const record = this.#value(key);
+    ledger.readStale(this.id, this.life, key, index, record);
+    trace.mark(now, happened.readStale, this.number, index, 0);
+    reply({ kind: "value", record });
+  }
+
+  /** It leads, and has applied everything before: sessions with a TTL have all of it from now. */
+  #keepSessions(): void {
+    const timers = new SessionTimers({
+      clock: {
+        monotonic: () => this.localNow,
+        wall: () => this.wall,
+        after: (delay, fire) => {
+          let open = true;
+          this.plan(delay / this.rate + timerSlack, () => {
+            if (open) fire();
+          });
+          return {
+            cancel: () => {
+              open = false;
+            },
+          };
+        },
+      },
+      logger: silent,
+      parseTtl: (ttl) => {
+        const parsed = parseDuration(ttl);
+        return parsed.kind === "duration" ? parsed.millis : undefined;
+      },
+      destroy: (id) => {
+        this.#propose({ kind: "sessionDestroy", id, now: 0 }, () => {});
+        return settled;
+      },
+    });
+    this.#sessions = timers;
+    for (const session of this.catalog.evaluate({ kind: "sessions" }).answer) timers.add(session);
   }
 
   #propose(command: Command, reply: Reply): void {
@@ -338,10 +419,13 @@ export class GroupServer {
           this.#group.delicate(this.id, "leads");
           const { term } = event;
           this.#propose({ kind: "barrier" }, (response) => {
-            if (response.kind === "done") this.#leadingTerm = term;
+            if (response.kind !== "done") return;
+            this.#leadingTerm = term;
+            this.#keepSessions();
           });
           return;
         }
+        this.#endSessions();
         if (event.role === "candidate") this.#group.delicate(this.id, "campaigns");
         for (const { reply } of this.#proposed) reply({ kind: "unknown" });
         this.#proposed = [];
@@ -390,24 +474,29 @@ export class GroupServer {
     const stalled = below(random, 1000) < faults.stall && !healed;
     const fails = below(random, 1000) < faults.writeError && !healed;
     const delay = stalled ? between(random, 100, 1500) : between(random, 0, healed ? 2 : faults.diskMax);
-    const durable = this.disk.begin(taken);
-    const { life } = this;
+    const failed = ({ message }: AgentError): void => {
+      trace.mark(this.#group.now, happened.writeFailed, this.number, taken.ticket, 0);
+      trace.tell(this.#group.now, this.id, machine, `cannot write, and stops: ${message}`);
+      this.#group.failed(this.id);
+    };
     // The disk works on while its server is paused; what it reports waits.
-    this.#group.at(delay, () => {
-      if (this.life !== life) return;
-      if (fails) {
-        trace.mark(this.#group.now, happened.writeFailed, this.number, taken.ticket, 0);
-        trace.tell(this.#group.now, this.id, machine, "cannot write: it stops");
-        this.#group.failed(this.id);
-        return;
-      }
-      durable();
-      this.deliver(() => {
-        this.#writeSince = undefined;
-        trace.mark(this.#group.now, happened.written, this.number, taken.ticket, taken.write.entries.length);
-        trace.tell(this.#group.now, this.id, machine, `wrote ${taken.write.entries.length} entries`);
-        this.feed({ kind: "written", ticket: taken.ticket });
-      });
+    const { life } = this;
+    this.disk.write(taken, {
+      first: delay,
+      wait: (duration, act) =>
+        this.#group.at(duration, () => {
+          if (this.life !== life) return;
+          if (fails) failed(new AgentError("storage-failed", { message: "input/output error" }));
+          else act();
+        }),
+      done: () =>
+        this.deliver(() => {
+          this.#writeSince = undefined;
+          trace.mark(this.#group.now, happened.written, this.number, taken.ticket, taken.write.entries.length);
+          trace.tell(this.#group.now, this.id, machine, `wrote ${taken.write.entries.length} entries`);
+          this.feed({ kind: "written", ticket: taken.ticket });
+        }),
+      failed,
     });
   }
 
@@ -441,8 +530,16 @@ export class GroupServer {
     });
   }
 
+  #endSessions(): void {
+    this.#sessions?.clear();
+    this.#sessions = undefined;
+  }
+
   #applyEntry(entry: LogEntry): CommandResult | undefined {
-    const result = entry.type === entryCommand ? this.catalog.apply(entry.index, decode(entry.data) as Command) : undefined;
+    const command = entry.type === entryCommand ? (decode(entry.data) as Command) : undefined;
+    const result = command === undefined ? undefined : this.catalog.apply(entry.index, command);
+    if (command?.kind === "sessionCreate" && result?.kind === "session") this.#sessions?.add(command.session);
+    if (command?.kind === "sessionDestroy") this.#sessions?.remove(command.id);
     this.catalog.watches.flush();
     this.#group.ledger.took(this.id, this.machine?.term ?? 0, entry, result, this.catalog);
     return result;
@@ -506,14 +603,25 @@ export class GroupServer {
         this.feed({ kind: "snapshotFailed" });
         return;
       }
-      const durable = this.disk.beginSnapshot({ point, content });
-      this.plan(between(random, 0, 30), () => {
-        durable();
-        this.#saving = false;
-        this.#group.trace.mark(this.#group.now, happened.snapshotTaken, this.number, point.index, content.length);
-        this.#group.trace.tell(this.#group.now, this.id, this.machine, `saved a snapshot of ${point.index}`);
-        this.feed({ kind: "snapshotTaken", index: point.index });
-      });
+      this.disk.save(
+        { point, content },
+        {
+          first: between(random, 0, 30),
+          wait: (duration, act) => this.plan(duration, act),
+          done: () => {
+            this.#saving = false;
+            this.#group.trace.mark(this.#group.now, happened.snapshotTaken, this.number, point.index, content.length);
+            this.#group.trace.tell(this.#group.now, this.id, this.machine, `saved a snapshot of ${point.index}`);
+            this.feed({ kind: "snapshotTaken", index: point.index });
+          },
+          failed: ({ message }) => {
+            this.#saving = false;
+            this.#group.trace.tell(this.#group.now, this.id, this.machine, `cannot save a snapshot: ${message}`);
+            // Not at once: the disk needs time to become better.
+            this.plan(between(random, 20, 200), () => this.feed({ kind: "snapshotFailed" }));
+          },
+        },
+      );
     });
   }
 

@@ -13,6 +13,7 @@ import { entryConfiguration } from "../../core/raft/messages.ts";
 import { majority } from "../../core/raft/quorum.ts";
 import type { Millis, NodeId, Term } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
+import { DamageMap, damages } from "./damage.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Faults } from "./faults.ts";
 import { describeConfiguration, GroupServer, type Reply, type Request } from "./group-server.ts";
@@ -32,6 +33,7 @@ export class Group implements Surroundings {
   readonly trace: Trace;
   readonly servers: readonly GroupServer[];
   readonly random: Random;
+  readonly #damaged = new DamageMap();
   readonly #byId = new Map<NodeId, GroupServer>();
   readonly #events = new EventQueue();
   readonly #links: Links;
@@ -64,6 +66,8 @@ export class Group implements Surroundings {
       for (let left = 1 + below(random, faults.changesMax); left > 0; left--) this.#changeMembers(random);
     });
     this.#every(faults.transferEvery, "transfers", () => this.#transfer());
+    this.#every(faults.fullEvery, "full disks", (random) => this.#fill(random));
+    this.#every(faults.damageEvery, "damage", (random) => this.#damage(random));
     this.#every(probeEvery, "probes", (random) => this.servers[below(random, this.servers.length)]?.probe());
   }
 
@@ -150,20 +154,25 @@ export class Group implements Surroundings {
     this.at(between(random, 20, 600), () => this.#links.join(server.id));
   }
 
+  isHurt(id: NodeId): boolean {
+    return this.#damaged.isHurt(id);
+  }
+
   failed(id: NodeId): void {
     const server = this.#byId.get(id);
     if (server !== undefined) this.#crash(server, this.#mishaps);
   }
 
   /**
-   * All faults end for as many servers as every configuration in any log needs to decide, drawn by chance; the others
-   * stay cut off for good. Gives the survivors.
+   * All faults end for as many servers as every configuration in any log needs to decide, drawn by chance among those
+   * whose disk was not hurt; the others stay cut off for good. Gives the survivors.
    */
   heal(): readonly GroupServer[] {
     const order = shuffle(this.#mishaps, this.servers.slice());
     const configurations = this.#configurations();
     const chosen = new Set<NodeId>();
     for (const { id } of order) {
+      if (this.#damaged.isHurt(id)) continue;
       if (configurations.every((configuration) => decides(chosen, configuration))) break;
       if (configurations.some(({ servers }) => servers.some((server) => server.voter && server.id === id))) chosen.add(id);
     }
@@ -173,6 +182,7 @@ export class Group implements Surroundings {
     this.trace.mark(this.#now, happened.healed, 0, survivors.length, 0);
     this.trace.tell(this.#now, "-", undefined, `faults end for ${[...chosen].join(" ")}; the others are cut off`);
     for (const server of survivors) {
+      server.disk.full = false;
       if (server.paused) server.resume();
       if (!server.up) server.start();
     }
@@ -227,7 +237,7 @@ export class Group implements Surroundings {
 
   #crash(victim: GroupServer, random: Random): void {
     if (!victim.up) return;
-    victim.crash();
+    victim.crash(below(random, 2) === 0 ? "power" : "process");
     const { life } = victim;
     if (this.faults.noticeCrashes && below(random, 2) === 0) {
       // Its connections are refused now: those who notice may hurry.
@@ -262,6 +272,31 @@ export class Group implements Surroundings {
     this.trace.tell(this.#now, server.id, server.machine, `its wall clock jumps to ${server.wallOffset} ms off`);
   }
 
+  #fill(random: Random): void {
+    const server = this.servers[below(random, this.servers.length)];
+    if (server === undefined) return;
+    server.disk.full = true;
+    this.trace.mark(this.#now, happened.diskFull, server.number, 0, 0);
+    this.trace.tell(this.#now, server.id, server.machine, "its disk is full");
+    this.at(between(random, 1, this.faults.fullMax), () => {
+      server.disk.full = false;
+      this.trace.mark(this.#now, happened.diskFree, server.number, 0, 0);
+      this.trace.tell(this.#now, server.id, server.machine, "its disk has room again");
+    });
+  }
+
+  #damage(random: Random): void {
+    const server = this.servers[below(random, this.servers.length)];
+    const damage = damages[below(random, damages.length)];
+    if (server === undefined || damage === undefined) return;
+    if (!this.#damaged.mayHurt(server.id, this.#configurations()) || !server.disk.damage(damage)) return;
+    this.#damaged.hurt(server.id);
+    this.trace.mark(this.#now, happened.damaged, server.number, damage.length, 0);
+    this.trace.tell(this.#now, server.id, server.machine, `its disk is hurt: ${damage}`);
+    // Who never restarts never learns of it.
+    if (below(random, 2) === 0) server.plan(between(random, 0, 400), () => this.#crash(server, random));
+  }
+
   #changeMembers(random: Random): void {
     const { leader } = this;
     const machine = leader?.machine;
@@ -277,6 +312,8 @@ export class Group implements Surroundings {
     else if (!known.voter) change = { kind: "add", server: { ...known, voter: true } };
     else if (voters <= this.faults.votersMin) return;
     else change = direct ? { kind: "demote", id } : { kind: "remove", id };
+    // Operators keep a majority of servers whose disks are whole.
+    if (!this.#damaged.decides(changed(machine.configuration, change))) return;
     this.trace.mark(this.#now, happened.change, server.number, voters, 0);
     this.trace.tell(
       this.#now,
@@ -307,6 +344,15 @@ export class Group implements Surroundings {
     };
     this.at(between(random, 0, 2 * mean), again);
   }
+}
+
+/** The configuration after the change. */
+function changed({ servers }: Configuration, change: MembershipChange): Configuration {
+  const id = change.kind === "add" ? change.server.id : change.id;
+  const others = servers.filter((server) => server.id !== id);
+  if (change.kind === "remove") return { servers: others };
+  if (change.kind === "add") return { servers: [...others, change.server] };
+  return { servers: servers.map((server) => (server.id === id ? { ...server, voter: false } : server)) };
 }
 
 function decides(chosen: ReadonlySet<NodeId>, { servers }: Configuration): boolean {

@@ -14,7 +14,8 @@ export type KeyInput =
   | { readonly kind: "delete" }
   | { readonly kind: "acquire"; readonly value: string; readonly session: string }
   | { readonly kind: "release"; readonly value: string; readonly session: string }
-  | { readonly kind: "sessionEnd"; readonly session: string; readonly delayed: boolean };
+  /** `deletes`: what it held goes, instead of being released. */
+  | { readonly kind: "sessionEnd"; readonly session: string; readonly delayed: boolean; readonly deletes: boolean };
 
 export type KeyOutput =
   | { readonly kind: "value"; readonly value: string | undefined; readonly holder: string | undefined }
@@ -65,7 +66,11 @@ export const keyModel: Model<KeyState, KeyInput, KeyOutput> = {
       }
       case "sessionEnd":
         if (state.holder !== input.session) return state;
-        return { ...state, holder: undefined, delayed: state.delayed || input.delayed };
+        return {
+          value: input.deletes ? undefined : state.value,
+          holder: undefined,
+          delayed: state.delayed || input.delayed,
+        };
     }
   },
   key: ({ value, holder, delayed }) => `${value}|${holder}|${delayed}`,
@@ -73,8 +78,39 @@ export const keyModel: Model<KeyState, KeyInput, KeyOutput> = {
 
 export type KeyOperation = Operation<KeyInput, KeyOutput>;
 
+/** Several keys that are written and read together: one object. */
+export type TogetherInput =
+  | { readonly kind: "read" }
+  /** Writes all of them, when the first one has the value that was read, undefined for any. */
+  | { readonly kind: "write"; readonly values: readonly string[]; readonly expected: string | undefined };
+export type TogetherOutput =
+  | { readonly kind: "values"; readonly values: readonly (string | undefined)[] }
+  | { readonly kind: "took"; readonly effect: boolean }
+  | { readonly kind: "rejected" };
+
+/** Written all or none, read as they are at one moment. */
+export const togetherModel: Model<readonly (string | undefined)[], TogetherInput, TogetherOutput> = {
+  initial: [],
+  step(state, input, output) {
+    if (output?.kind === "rejected") return state;
+    if (input.kind === "read") {
+      if (output === undefined) return state;
+      return output.kind === "values" && output.values.join("|") === state.join("|") ? state : undefined;
+    }
+    const fits = input.expected === undefined || input.expected === state[0];
+    if (output?.kind === "took" && output.effect !== fits) return undefined;
+    return fits ? input.values : state;
+  },
+  key: (state) => state.join("|"),
+};
+
+type TogetherOperation = Operation<TogetherInput, TogetherOutput>;
+type Writable<Record> = { -readonly [Field in keyof Record]: Record[Field] };
+
 export class History {
   readonly #byKey = new Map<string, KeyOperation[]>();
+  readonly #together: TogetherOperation[] = [];
+  readonly #ends = new Map<string, Writable<KeyOperation>[]>();
   count = 0;
 
   /** Records it; a later call of the result says that it returned. */
@@ -83,12 +119,7 @@ export class History {
     for (const key of keys) {
       const record = { client, call: now, return: Number.POSITIVE_INFINITY, input, output: undefined };
       records.push(record);
-      let operations = this.#byKey.get(key);
-      if (operations === undefined) {
-        operations = [];
-        this.#byKey.set(key, operations);
-      }
-      operations.push(record);
+      this.#of(key).push(record);
     }
     this.count++;
     return (output, at) => {
@@ -97,6 +128,46 @@ export class History {
         record.output = output;
       }
     };
+  }
+
+  /** From then on the session may end by itself, or never; a later call moves that. Nobody is told. */
+  mayEnd(client: number, keys: readonly string[], input: Extract<KeyInput, { kind: "sessionEnd" }>, from: Millis): void {
+    const known = this.#ends.get(input.session);
+    if (known !== undefined) {
+      for (const record of known) if (from > record.call) record.call = from;
+      return;
+    }
+    const records = keys.map((): Writable<KeyOperation> => {
+      return { client, call: from, return: Number.POSITIVE_INFINITY, input, output: undefined };
+    });
+    this.#ends.set(input.session, records);
+    keys.forEach((key, at) => this.#of(key).push(records[at] as KeyOperation));
+  }
+
+  /** A transaction over all the keys of {@link togetherModel}. */
+  calledTogether(client: number, input: TogetherInput, now: Millis): (output: TogetherOutput, now: Millis) => void {
+    const record: Writable<TogetherOperation> = {
+      client,
+      call: now,
+      return: Number.POSITIVE_INFINITY,
+      input,
+      output: undefined,
+    };
+    this.#together.push(record);
+    this.count++;
+    return (output, at) => {
+      record.return = at;
+      record.output = output;
+    };
+  }
+
+  #of(key: string): KeyOperation[] {
+    let operations = this.#byKey.get(key);
+    if (operations === undefined) {
+      operations = [];
+      this.#byKey.set(key, operations);
+    }
+    return operations;
   }
 
   of(key: string): readonly KeyOperation[] {
@@ -116,11 +187,19 @@ export class History {
       const stuck = operations[verdict.stuck];
       throw new Violation("linearizable", `no order explains ${key}: at the latest ${stuck && describeOperation(stuck)}`);
     }
-    return undecided;
+    const verdict = linearizable(togetherModel, this.#together);
+    if (verdict.kind === "impossible") {
+      const stuck = this.#together[verdict.stuck];
+      throw new Violation(
+        "transactions are atomic",
+        `no order explains them: at the latest ${stuck && describeOperation(stuck)}`,
+      );
+    }
+    return undecided + (verdict.kind === "unknown" ? 1 : 0);
   }
 }
 
-export function describeOperation({ client, call, return: end, input, output }: KeyOperation): string {
+export function describeOperation({ client, call, return: end, input, output }: Operation<unknown, unknown>): string {
   const told = output === undefined ? "no answer" : JSON.stringify(output);
   return `client ${client}, ${call.toFixed(3)} to ${end.toFixed(3)}: ${JSON.stringify(input)}, answered ${told}`;
 }

@@ -9,6 +9,8 @@
  *   state machine safety           all servers apply one sequence, with the same results
  *   one vote a term                nobody grants two votes in a term, also not across a restart
  *   nothing is forgotten           after a restart: no earlier term, no lost vote, nothing lost that was applied
+ *   what is damaged is not used    …and nothing but what was once given to the disk
+ *   a whole disk is readable       who refuses to start has a disk that was hurt
  *   acknowledged means durable     what a follower acknowledges, its disk would show after a crash
  *   acknowledged means equal       …and is what the leader of that term has there
  *   commit never falls             in one life of a server
@@ -18,19 +20,24 @@
  *   one voter at a time            neighbouring configurations differ by one voter
  *   one change at a time           a leader changes nothing while its last change is not committed
  *   equal states                   the catalog has one hash per index, after a restart and an installed snapshot, too
+ *   a stale read is an earlier state  what the key was at the index that the server says it has; and
+ *   stale reads do not go back     on one server, as long as it runs
+ *   locks go with their session    however it ended: when that is applied it holds nothing any more
+ *   transactions are atomic        all of it or nothing, here and in what clients are told
  *   naive model                    the catalog answers what a few lines of Maps answer (naive-store.ts)
  *   snapshots hold the state       a snapshot's bytes give the state they were taken of
  */
 import { decode } from "../../core/codec/cbor.ts";
 import type { Catalog } from "../../core/catalog/catalog.ts";
 import type { Command, CommandResult } from "../../core/catalog/commands.ts";
+import type { KvRecord } from "../../core/catalog/records.ts";
 import type { LogEntry } from "../../core/ports/storage.ts";
 import { decodeConfiguration } from "../../core/raft/membership.ts";
 import { entryCommand, entryConfiguration, type RaftMessage } from "../../core/raft/messages.ts";
 import type { RaftMachine } from "../../core/raft/raft.ts";
 import { equalBytes } from "../../core/types/bytes.ts";
 import type { LogIndex, NodeId, Term } from "../../core/types/ids.ts";
-import type { GroupDisk } from "./group-disk.ts";
+import type { DiskLoaded, GroupDisk } from "./group-disk.ts";
 import { NaiveStore } from "./naive-store.ts";
 import { check } from "./violation.ts";
 
@@ -63,6 +70,8 @@ interface Promises {
   applied: LogIndex;
   commit: LogIndex;
   ledTerm: Term;
+  staleLife: number;
+  staleIndex: LogIndex;
 }
 
 export class Ledger {
@@ -78,10 +87,19 @@ export class Ledger {
   #voters: readonly NodeId[] | undefined;
   hashesCompared = 0;
 
-  /** A server starts from its disk. */
-  started(id: NodeId, disk: GroupDisk): void {
+  /** A server starts from what its disk gave. */
+  started(id: NodeId, { hardState, entries, snapshot }: DiskLoaded): void {
     const promised = this.#of(id);
-    const { term, votedFor } = disk.hardState;
+    const { term, votedFor } = hardState;
+    const last = Math.max(entries[entries.length - 1]?.index ?? 0, snapshot?.point.index ?? 0);
+    for (const { index, term: entryTerm, type, data } of entries) {
+      const known = this.#entries.get(index * termsMax + entryTerm);
+      check(
+        known !== undefined && known.type === type && equalBytes(known.data, data),
+        "what is damaged is not used",
+        () => `${id} restarts with an entry ${index} of term ${entryTerm} that nobody gave to its disk`,
+      );
+    }
     check(
       term >= promised.term,
       "nothing is forgotten",
@@ -93,9 +111,9 @@ export class Ledger {
       () => `${id} restarts with its vote of term ${term} for ${votedFor}, it voted for ${promised.votedFor}`,
     );
     check(
-      disk.last >= promised.applied,
+      last >= promised.applied,
       "nothing is forgotten",
-      () => `${id} restarts with a log up to ${disk.last}, it had applied ${promised.applied}`,
+      () => `${id} restarts with a log up to ${last}, it had applied ${promised.applied}`,
     );
     promised.commit = 0;
   }
@@ -239,10 +257,28 @@ export class Ledger {
     );
   }
 
+  /** A server answers a stale read from its state at `index`, in this life of it. */
+  readStale(id: NodeId, life: number, key: string, index: LogIndex, record: KvRecord | undefined): void {
+    const promised = this.#of(id);
+    const before = promised.staleLife === life ? promised.staleIndex : 0;
+    promised.staleLife = life;
+    promised.staleIndex = index;
+    check(
+      index >= before,
+      "stale reads do not go back",
+      () => `${id} answers a stale read from index ${index}, it had answered one from ${before}`,
+    );
+    check(
+      this.#naive.was(key, index, record),
+      "a stale read is an earlier state",
+      () => `${id} answers a stale read of ${key} with what it was not at ${index}`,
+    );
+  }
+
   #of(id: NodeId): Promises {
     let found = this.#promises.get(id);
     if (found === undefined) {
-      found = { term: 0, voteTerm: 0, votedFor: undefined, applied: 0, commit: 0, ledTerm: 0 };
+      found = { term: 0, voteTerm: 0, votedFor: undefined, applied: 0, commit: 0, ledTerm: 0, staleLife: 0, staleIndex: 0 };
       this.#promises.set(id, found);
     }
     return found;

@@ -1,9 +1,10 @@
 /**
- * Keys, locks and sessions in a few lines of Maps: an independent opinion on what each command answers and leaves behind.
- * Slow, and knows only the commands that the simulator's clients give.
+ * Keys, locks, sessions and transactions in a few lines of Maps: an independent opinion on what each command answers and
+ * leaves behind, and on what each key was at any index. Slow, and knows only the commands that the simulator's clients give.
  */
 import type { Catalog } from "../../core/catalog/catalog.ts";
-import type { Command, KvOp } from "../../core/catalog/commands.ts";
+import type { Command, KvOp, TxnOp } from "../../core/catalog/commands.ts";
+import type { KvRecord } from "../../core/catalog/records.ts";
 import { text } from "../../core/types/bytes.ts";
 import type { LogIndex } from "../../core/types/ids.ts";
 import { check } from "./violation.ts";
@@ -20,34 +21,62 @@ interface Session {
   readonly behavior: "release" | "delete";
 }
 
+interface Version {
+  readonly index: LogIndex;
+  readonly row: Row | undefined;
+}
+
 export class NaiveStore {
-  readonly #rows = new Map<string, Row>();
+  #rows = new Map<string, Row>();
   readonly #sessions = new Map<string, Session>();
   readonly #lockedOutUntil = new Map<string, number>();
+  /** What each key was, oldest first. */
+  readonly #versions = new Map<string, Version[]>();
 
   /** Applies the command here, and compares with what the catalog answered and now holds. */
   check(index: LogIndex, command: Command, answer: string, catalog: Catalog): void {
     if ("now" in command)
       for (const [key, until] of this.#lockedOutUntil) if (until <= command.now) this.#lockedOutUntil.delete(key);
+    const before = new Map(this.#rows);
     const expected = this.#apply(index, command);
     if (expected === undefined) return;
     const found = answer.startsWith("rejected") ? "rejected" : answer;
     check(found === expected, "naive model", () => `${describe(command)} at ${index} answers "${answer}", not "${expected}"`);
-    if (command.kind !== "kv" || command.op.op === "deleteTree") return;
-    const { key } = command.op;
+    if (command.kind === "sessionDestroy") this.#checkEnded(index, command.id, catalog);
+    for (const key of keysOf(command)) this.#checkKey(key, index, command, catalog);
+    for (const key of new Set([...before.keys(), ...this.#rows.keys()])) {
+      const row = this.#rows.get(key);
+      if (row === before.get(key)) continue;
+      this.#checkKey(key, index, command, catalog);
+      const versions = this.#versions.get(key);
+      if (versions === undefined) this.#versions.set(key, [{ index, row }]);
+      else versions.push({ index, row });
+    }
+  }
+
+  /** Is this what the key was when everything up to `index` was applied? */
+  was(key: string, index: LogIndex, record: KvRecord | undefined): boolean {
+    const row = this.#versions.get(key)?.findLast((version) => version.index <= index)?.row;
+    return equal(row, record);
+  }
+
+  #checkKey(key: string, index: LogIndex, command: Command, catalog: Catalog): void {
     const record = catalog.evaluate({ kind: "kvGet", key }).answer;
     const row = this.#rows.get(key);
     check(
-      record === undefined
-        ? row === undefined
-        : row !== undefined &&
-            row.value === text(record.value) &&
-            row.modify === record.modifyIndex &&
-            row.lockIndex === record.lockIndex &&
-            row.holder === record.session,
-      "naive model",
+      equal(row, record),
+      command.kind === "txn" ? "transactions are atomic" : "naive model",
       () =>
-        `after ${describe(command)} at ${index} the catalog holds ${record && `${text(record.value)} of ${record.modifyIndex}, locked by ${record.session}`}, not ${row && `${row.value} of ${row.modify}, locked by ${row.holder}`}`,
+        `after ${describe(command)} at ${index} the catalog holds under ${key} ${record && `${text(record.value)} of ${record.modifyIndex}, locked by ${record.session}`}, not ${row && `${row.value} of ${row.modify}, locked by ${row.holder}`}`,
+    );
+  }
+
+  #checkEnded(index: LogIndex, id: string, catalog: Catalog): void {
+    const held = catalog.evaluate({ kind: "kvList", prefix: "" }).answer.find(({ session }) => session === id);
+    check(
+      held === undefined && catalog.evaluate({ kind: "session", id }).answer === undefined,
+      "locks go with their session",
+      () => `session ${id} ended at ${index}, and ${held === undefined ? "is there" : `still holds ${held.key}`}`,
     );
   }
 
@@ -56,6 +85,8 @@ export class NaiveStore {
     switch (command.kind) {
       case "kv":
         return this.#kv(index, command.op, command.now);
+      case "txn":
+        return this.#txn(index, command.ops);
       case "sessionCreate": {
         const { id, lockDelay, behavior } = command.session;
         if (this.#sessions.has(id)) return "rejected";
@@ -105,12 +136,46 @@ export class NaiveStore {
     }
   }
 
+  /** All or none of the verbs that the clients use; undefined for others. */
+  #txn(index: LogIndex, ops: readonly TxnOp[]): string | undefined {
+    const before = new Map(this.#rows);
+    let results = 0;
+    let errors = 0;
+    for (const op of ops) {
+      if (op.on !== "kv") return undefined;
+      if (op.verb === "get-tree") {
+        for (const key of this.#rows.keys()) if (key.startsWith(op.key)) results++;
+      } else if (op.verb === "cas" && (this.#rows.get(op.key)?.modify ?? 0) !== op.index) errors++;
+      else {
+        this.#put(op.key, text(op.value), index, this.#rows.get(op.key)?.holder, 0);
+        results++;
+      }
+    }
+    if (errors > 0) this.#rows = before;
+    return errors > 0 ? `txn 0 ${errors}` : `txn ${results} 0`;
+  }
+
   #put(key: string, value: string, modify: LogIndex, holder: string | undefined, lockIndex: number): string {
     const before = this.#rows.get(key);
     const same = before?.value === value && before.holder === holder && before.lockIndex === lockIndex;
     if (!same) this.#rows.set(key, { value, modify, holder, lockIndex });
     return "took";
   }
+}
+
+function equal(row: Row | undefined, record: KvRecord | undefined): boolean {
+  if (row === undefined || record === undefined) return row === undefined && record === undefined;
+  return (
+    row.value === text(record.value) &&
+    row.modify === record.modifyIndex &&
+    row.lockIndex === record.lockIndex &&
+    row.holder === record.session
+  );
+}
+
+function keysOf(command: Command): readonly string[] {
+  if (command.kind === "kv") return "key" in command.op ? [command.op.key] : [];
+  return command.kind === "txn" ? command.ops.flatMap((op) => (op.on === "kv" && op.verb !== "get-tree" ? [op.key] : [])) : [];
 }
 
 function describe(command: Command): string {

@@ -260,6 +260,9 @@ class Run {
     const machine = leader?.machine;
     if (leader === undefined || machine === undefined || !survivors.includes(leader)) return "nobody leads";
     if (machine.appliedIndex < this.group.ledger.applied.length) return `${leader.id} has not applied everything`;
+    // Nobody renews sessions any more.
+    const session = leader.catalog.evaluate({ kind: "sessions" }).answer.find(({ ttl }) => ttl !== "");
+    if (session !== undefined && this.options.workload === undefined) return `session ${session.id} outlives its TTL`;
     for (const server of survivors) {
       if (!machine.configuration.servers.some(({ id }) => id === server.id)) continue;
       if (server.machine?.appliedIndex !== machine.appliedIndex) return `${server.id} has not caught up with ${leader.id}`;

@@ -2,7 +2,7 @@
 import type { Random } from "../../core/ports/random.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
-import { type Client, effectOf, type Entry, entryOf, kvOp, type Outcome, sessionId } from "./client.ts";
+import { type Client, effectOf, type Entry, entryOf, kvOp, type Outcome, type SessionOptions, sessionId } from "./client.ts";
 import type { Group } from "./group.ts";
 import type { Consistency } from "./group-server.ts";
 
@@ -21,7 +21,9 @@ export interface SimulatedClient {
   cas(key: string, value: string, entry: Entry | undefined): Promise<boolean>;
   delete(key: string): Promise<void>;
   /** Gives the session's ID. */
-  createSession(options?: { readonly lockDelay?: Millis }): Promise<string>;
+  createSession(options?: SessionChoices): Promise<string>;
+  /** For a session with a TTL: it lives on for at least that long. False: it is gone. */
+  renewSession(id: string): Promise<boolean>;
   /** Releases all its locks. */
   destroySession(id: string): Promise<void>;
   /** True when the session now holds the key. */
@@ -29,10 +31,19 @@ export interface SimulatedClient {
   release(key: string, value: string, session: string): Promise<boolean>;
 }
 
+export interface SessionChoices {
+  /** After the session ended without a release, nobody may lock what it held for so long. Default 0. */
+  readonly lockDelay?: Millis;
+  /** What becomes of the keys that it held. Default "release". */
+  readonly behavior?: "release" | "delete";
+  /** It ends some time after this, unless it is renewed. A whole number; default 0: never. */
+  readonly ttl?: Millis;
+}
+
 /** `wake` is called whenever a promise of it was settled. */
 export function simulatedClient(group: Group, client: Client, wake: () => void): SimulatedClient {
-  const delays = new Map<string, Millis>();
-  let sessions = 0;
+  const sessions = new Map<string, SessionOptions>();
+  const sessionOf = (id: string): SessionOptions => sessions.get(id) ?? { id, lockDelay: 0, behavior: "release", ttl: 0 };
   const ask = <Result>(act: (done: (outcome: Outcome) => void) => void, read: (outcome: Outcome) => Result): Promise<Result> =>
     new Promise((resolve, reject) => {
       act((outcome) => {
@@ -73,12 +84,13 @@ export function simulatedClient(group: Group, client: Client, wake: () => void):
     cas: (key, value, entry) =>
       ask((done) => client.kv(kvOp.cas(key, value, entry?.index ?? 0), { value: entry?.value, ambiguous: true }, done), effect),
     delete: (key) => ask((done) => client.kv(kvOp.delete(key), undefined, done), effect).then(() => undefined),
-    createSession: ({ lockDelay = 0 } = {}) => {
-      const id = sessionId(client.number, ++sessions);
-      delays.set(id, lockDelay);
-      return ask((done) => client.createSession(id, lockDelay, done), effect).then(() => id);
+    createSession: ({ lockDelay = 0, behavior = "release", ttl = 0 } = {}) => {
+      const session: SessionOptions = { id: sessionId(client.number, sessions.size + 1), lockDelay, behavior, ttl };
+      sessions.set(session.id, session);
+      return ask((done) => client.createSession(session, done), effect).then(() => session.id);
     },
-    destroySession: (id) => ask((done) => client.destroySession(id, delays.get(id) ?? 0, done), effect).then(() => undefined),
+    renewSession: (id) => ask((done) => client.renewSession(sessionOf(id), done), effect),
+    destroySession: (id) => ask((done) => client.destroySession(sessionOf(id), done), effect).then(() => undefined),
     acquire: (key, value, session) => ask((done) => client.kv(kvOp.acquire(key, value, session), undefined, done), effect),
     release: (key, value, session) => ask((done) => client.kv(kvOp.release(key, value, session), undefined, done), effect),
   };

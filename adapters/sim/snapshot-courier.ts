@@ -8,6 +8,7 @@ import { below, between, type Random } from "../../core/ports/random.ts";
 import type { RaftInput, SnapshotChunk, SnapshotChunkReply } from "../../core/raft/messages.ts";
 import type { RaftMachine } from "../../core/raft/raft.ts";
 import { concat, type Bytes } from "../../core/types/bytes.ts";
+import { AgentError } from "../../core/types/errors.ts";
 import type { Millis, NodeId, Term } from "../../core/types/ids.ts";
 import type { GroupDisk, StoredSnapshot } from "./group-disk.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -65,7 +66,7 @@ export class SnapshotCourier {
   }
 
   sendTo(to: NodeId, machine: RaftMachine): void {
-    const { snapshot } = this.#server.disk;
+    const snapshot = this.#read();
     const { term } = machine;
     if (snapshot === undefined) {
       this.#server.plan(1, () => this.#tell(to, term, false, 0));
@@ -169,16 +170,30 @@ export class SnapshotCourier {
   #store(chunk: SnapshotChunk, incoming: Incoming): void {
     incoming.installing = true;
     const content = concat(incoming.pieces);
-    const durable = this.#server.disk.beginSnapshot({ point: chunk.point, content });
-    this.#server.plan(between(this.#random, 0, 20), () => {
-      durable();
-      const { machine } = this.#server;
-      if (machine === undefined) return;
-      this.#server.install({ point: chunk.point, content }, incoming.from, incoming.term, () => {
-        if (this.#incoming === incoming) this.#incoming = undefined;
-        this.#reply(chunk, incoming.offset, "installed");
-      });
+    const snapshot: StoredSnapshot = { point: chunk.point, content };
+    const end = (status: SnapshotChunkReply["status"]): void => {
+      if (this.#incoming === incoming) this.#incoming = undefined;
+      this.#reply(chunk, incoming.offset, status);
+    };
+    this.#server.disk.save(snapshot, {
+      first: between(this.#random, 0, 20),
+      wait: (duration, act) => this.#server.plan(duration, act),
+      done: () => {
+        if (this.#server.machine === undefined) return;
+        this.#server.install(snapshot, incoming.from, incoming.term, () => end("installed"));
+      },
+      failed: () => end("refused"),
     });
+  }
+
+  /** Undefined when there is none that could be read. */
+  #read(): StoredSnapshot | undefined {
+    try {
+      return this.#server.disk.readSnapshot();
+    } catch (error) {
+      if (error instanceof AgentError && this.#group.isHurt(this.#server.id)) return undefined;
+      throw error;
+    }
   }
 
   #reply(chunk: SnapshotChunk, offset: number, status: SnapshotChunkReply["status"]): void {

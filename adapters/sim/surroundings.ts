@@ -22,4 +22,6 @@ export interface Surroundings {
   delicate(id: NodeId, moment: "leads" | "campaigns"): void;
   /** Its disk failed: the process ends. */
   failed(id: NodeId): void;
+  /** Its disk was hurt, whether or not it knows. */
+  isHurt(id: NodeId): boolean;
 }

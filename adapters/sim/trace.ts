@@ -30,6 +30,11 @@ export const happened = {
   writeFailed: 17,
   transfer: 18,
   wallJump: 19,
+  damaged: 20,
+  refusedToStart: 21,
+  diskFull: 22,
+  diskFree: 23,
+  readStale: 24,
 } as const;
 export type Happened = (typeof happened)[keyof typeof happened];
 

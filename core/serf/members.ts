@@ -113,7 +113,11 @@ export class SerfMembers {
   }
 
   /** SWIM says it is gone, and whether in its own words; whether it left or failed depends on what it said before, too. */
-  gone(name: string, now: Millis, saidGoodbye: boolean): { readonly member: SerfMember; readonly event: "leave" | "failed" } | undefined {
+  gone(
+    name: string,
+    now: Millis,
+    saidGoodbye: boolean,
+  ): { readonly member: SerfMember; readonly event: "leave" | "failed" } | undefined {
     const member = this.#members.get(name);
     if (member === undefined) return undefined;
     if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) member.status = "left";
