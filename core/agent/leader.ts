@@ -90,11 +90,10 @@ export class Leader {
     this.#tombstones = [];
   }
 
-  /** False: the session is not there. */
+  /** False: the session is not there, or about to end. */
   renewSession(id: string): boolean {
     if (this.#options.catalog.evaluate({ kind: "session", id }).answer === undefined) return false;
-    this.#sessions.renew(id);
-    return true;
+    return this.#sessions.renew(id);
   }
 
   /** Called for each command as it is applied, with what it answered. */

@@ -51,9 +51,17 @@ export class SessionTimers {
     this.#arm(at);
   }
 
-  renew(id: string): void {
+  /**
+   * False: its end is on its way into the log, and nobody can promise any more that it lives. (Consul 1.8 says yes to such a
+   * renewal, and the session ends nevertheless.)
+   */
+  renew(id: string): boolean {
     const deadline = this.#deadlines.get(id);
-    if (deadline !== undefined) deadline.at = this.#options.clock.monotonic() + deadline.ttl * ttlMultiplier;
+    if (deadline === undefined) return true;
+    if (deadline.attempts > 0) return false;
+    deadline.at = this.#options.clock.monotonic() + deadline.ttl * ttlMultiplier;
+    this.#arm(deadline.at);
+    return true;
   }
 
   remove(id: string): void {
@@ -89,13 +97,13 @@ export class SessionTimers {
   #end(id: string, deadline: Deadline, now: Millis): void {
     deadline.attempts++;
     // The next attempt, should this one fail; a session that ended is removed when the destruction is applied.
-    if (deadline.attempts >= destroyAttemptsMax) this.#deadlines.delete(id);
+    if (deadline.attempts >= destroyAttemptsMax) deadline.at = Number.POSITIVE_INFINITY;
     else deadline.at = now + destroyBackoff * 2 ** (deadline.attempts - 1);
     this.#options.logger.log("debug", "Session TTL expired", { session: id });
-    this.#options
-      .destroy(id)
-      .catch((error: unknown) =>
-        this.#options.logger.log("error", "Session destroy failed", { session: id, error: messageOf(error) }),
-      );
+    this.#options.destroy(id).catch((error: unknown) => {
+      this.#options.logger.log("error", "Session destroy failed", { session: id, error: messageOf(error) });
+      // Given up: until somebody renews it.
+      if (deadline.attempts >= destroyAttemptsMax) deadline.attempts = 0;
+    });
   }
 }
