@@ -141,11 +141,11 @@ export class WalLog {
     if (batch.hardState !== undefined) this.#hardState = batch.hardState;
     const steps: FileStep[] = [];
     let record = this.#encode(batch);
-    if (this.#end > segmentHeaderBytes && this.#end + record.length > this.#options.segmentBytes) {
+    if (this.#end + record.length > this.#options.segmentBytes && this.#end > segmentHeaderBytes)
       steps.push(...this.#beginSegment());
-      // The first record of a segment carries the hard state: the ones before may be deleted.
-      record = this.#encode({ ...batch, hardState: this.#hardState });
-    }
+    // The first record of a segment carries the hard state: the ones before may be deleted. Also when it was begun before a
+    // crash that took its first record.
+    if (this.#end === segmentHeaderBytes) record = this.#encode({ ...batch, hardState: this.#hardState });
     const segment = this.#last();
     const { name } = segment;
     const end = this.#end + record.length;

@@ -183,6 +183,24 @@ describe("a log on disk", () => {
       await assert.rejects(openLog(directory), { code: "wal-corrupt", message: /does not continue segment/ });
     }));
 
+  it("term and vote survive when a crash took the first record of a new segment, and compaction the old one", () =>
+    inTemporary(async (directory) => {
+      const { store } = await openLog(directory, 512);
+      await store.write({ hardState: { term: 4, votedFor: "x" }, entries: [entry(1, 4, "y".repeat(300))] });
+      await store.write({ entries: [entry(2, 4, "y".repeat(300))] });
+      await store.close();
+      const second = join(directory, (await segments(directory))[1] as string);
+      await truncate(second, 64);
+      const again = await openLog(directory, 512);
+      assert.equal(again.entries.length, 1);
+      await again.store.write({ entries: [entry(2, 4)] });
+      await again.store.compact(1);
+      await again.store.close();
+      const last = await openLog(directory, 512);
+      assert.deepEqual([last.term, last.entries.length, (await segments(directory)).length], [4, 1, 1]);
+      await last.store.close();
+    }));
+
   it("a segment that was not finished is removed", () =>
     inTemporary(async (directory) => {
       const { store } = await openLog(directory);
