@@ -1,7 +1,7 @@
 /** Decisions about servers, each a table of what is seen and what follows: founding, care, who may be in the pool. */
 import { concludeFounding, decideFounding } from "../../../core/agent/bootstrap.ts";
 import { belongs, deadServers, leavesQuorum, nextChange } from "../../../core/agent/server-care.ts";
-import { poolRules, refuseInLan, serverOf } from "../../../core/agent/servers.ts";
+import { poolRules, refuseInLan, refuseInWan, serverOf } from "../../../core/agent/servers.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
 import type { RaftServer } from "../../../core/raft/messages.ts";
 import { assert, describe, it } from "../../support/harness.ts";
@@ -193,6 +193,19 @@ describe("members of the LAN pool", () => {
       assert.equal(serverOf(member(bad), "dc1"), undefined, bad);
     assert.equal(serverOf(member("b:alive:expect=-1"), "dc1")?.expect, 0);
   });
+});
+
+describe("members of the WAN pool", () => {
+  const cases: readonly (readonly [string, string | undefined])[] = [
+    ["a b:alive:dc=dc2", undefined],
+    ["a b:left:dc=dc2", undefined],
+    ["a b:alive:role=node", "Member 'b' is not a server"],
+    ["b:alive:port=x", "Member 'b' is not a server"],
+  ];
+  for (const [seen, refusal] of cases)
+    it(`${seen}: ${refusal ?? "welcome"}`, () => {
+      assert.equal(refuseInWan(members(seen)), refusal);
+    });
 });
 
 describe("the networks of a pool", () => {
