@@ -65,7 +65,7 @@ function parseCases(script: string): Case[] {
     } else if (word === "stdin") content = (more) => (current.stdin += `${more}\n`);
     else if (word === ">") {
       if (rest.startsWith("|")) current.requests.at(-1)?.body.push(rest.slice(1));
-      else if (/^(GET|PUT|DELETE) /.test(rest)) current.requests.push({ start: rest, headers: [], body: [] });
+      else if (/^(GET|POST|PUT|DELETE) /.test(rest)) current.requests.push({ start: rest, headers: [], body: [] });
       else current.requests.at(-1)?.headers.push(rest);
     } else if (word === "<") {
       if (rest.startsWith("|")) current.answers.at(-1)?.body.push(rest.slice(1));
