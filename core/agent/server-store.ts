@@ -14,7 +14,7 @@
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
-import { decode, encode } from "../codec/cbor.ts";
+import { decodeInPlace, encode } from "../codec/cbor.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
@@ -187,7 +187,7 @@ export class ServerStore implements StoreApi {
     const { catalog, leader } = this.#options;
     const results = entries.map((entry) => {
       if (entry.type !== entryCommand) return undefined;
-      const command = decode(entry.data) as Command;
+      const command = decodeInPlace(entry.data) as Command; // the catalog copies what it keeps
       const result = catalog.apply(entry.index, command);
       leader.onApplied(entry.index, command, result);
       return result;

@@ -10,22 +10,22 @@
  * serving and applying go on while the frames are made one by one. Frames are cut by size, rows are in key order, so
  * equal states give equal bytes. What can be derived (orders, who holds which key) is not stored.
  */
-import { decode, encode } from "../codec/cbor.ts";
+import { decodeInPlace, encode } from "../codec/cbor.ts";
 import { type Bytes, concat } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex } from "../types/ids.ts";
 import type { CoordinateEntry } from "./queries.ts";
-import type { CheckRecord, KvRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
+import type { AutopilotRecord, CheckRecord, KvRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
 import { checksOf } from "./sessions.ts";
 import { faultOf } from "./snapshot-rows.ts";
 import type { Tables } from "./tables.ts";
 
 /** The first word of every snapshot: by it an archive's content is known for one. */
 export const snapshotFormat = "proconsul-catalog";
-const version = 1;
+export const snapshotVersion = 1;
 /** A frame is closed when its rows reach this size: large enough to be cheap, small enough not to stall the loop. */
-const frameBytesAim = 64 * 1024;
-const frameRowsMax = 512;
+export const frameBytesAim = 64 * 1024;
+export const frameRowsMax = 512;
 /** What a reader accepts: one row may be as large as a request. */
 const frameBytesMax = 64 * 1024 * 1024;
 /** Beyond any log: an operator's snapshot that claims more would use up the whole numbers. */
@@ -70,6 +70,7 @@ export function takeSnapshot(tables: Tables, extras: SnapshotExtras, onRelease: 
     ["checks", tables.checks.freeze()],
     ["sessions", tables.sessions.freeze()],
     ["coordinates", tables.coordinates.freeze()],
+    ["autopilot", tables.autopilot.freeze()],
   ] as const;
   let open = true;
   const release = (): void => {
@@ -81,7 +82,7 @@ export function takeSnapshot(tables: Tables, extras: SnapshotExtras, onRelease: 
 
   function* frames(): Generator<Bytes> {
     try {
-      yield frame([snapshotFormat, version, lastIndex, kvIndex, offset]);
+      yield frame([snapshotFormat, snapshotVersion, lastIndex, kvIndex, offset]);
       let count = 1;
       const rows = function* (): Generator<Bytes> {
         yield* batches("indexes", indexes.entries());
@@ -129,7 +130,8 @@ function sizeOf(row: unknown): number {
   return value instanceof Uint8Array ? value.length : 0;
 }
 
-function frame(value: unknown): Bytes {
+/** A value as it stands in a snapshot. */
+export function frame(value: unknown): Bytes {
   const encoded = encode(value);
   const bytes = new Uint8Array(lengthBytes + encoded.length);
   new DataView(bytes.buffer).setUint32(0, encoded.length);
@@ -199,7 +201,7 @@ export class SnapshotReader {
   #readFrame(bytes: Bytes): void {
     if (this.#ended) throw corrupt("a frame follows the end");
     try {
-      const value = decode(bytes, `frame ${this.#frames} of a catalog snapshot`) as Header;
+      const value = decodeInPlace(bytes, `frame ${this.#frames} of a catalog snapshot`) as Header;
       if (this.#frames === 0) this.#readHeader(value);
       else if (value[0] === "end") {
         if (value[1] !== this.#frames) throw corrupt("frames are missing");
@@ -214,7 +216,7 @@ export class SnapshotReader {
 
   #readHeader([name, found, lastIndex, kvIndex, offset = 0]: Header): void {
     if (name !== snapshotFormat) throw corrupt("it is not a catalog snapshot");
-    if (found !== version) throw corrupt(`its version ${String(found)} is not ${version}`);
+    if (found !== snapshotVersion) throw corrupt(`its version ${String(found)} is not ${snapshotVersion}`);
     this.#lastIndex = wholeNumber(lastIndex);
     this.#kvIndex = wholeNumber(kvIndex);
     this.#offset = wholeNumber(offset);
@@ -253,6 +255,9 @@ export class SnapshotReader {
       case "coordinates":
         for (const row of value as CoordinateEntry[]) tables.coordinates.put(row);
         return;
+      case "autopilot":
+        for (const row of value as AutopilotRecord[]) tables.autopilot.put(row);
+        return;
       case "lockDelays":
         for (const [key, until] of value as [string, number][]) tables.lockDelays.set(String(key), Number(until));
         return;
@@ -263,7 +268,8 @@ export class SnapshotReader {
         for (const row of value as KvRow[]) tables.kv.put(kvRecord(row));
         return;
       case "restoring":
-        for (const row of value as RestoringRow[]) this.#restoring.push(row);
+        // Of all rows only these keep their bytes, and the frame is no one's to keep.
+        for (const [id, bytes] of value as RestoringRow[]) this.#restoring.push([id, bytes.slice()]);
         return;
       default:
         throw corrupt(`table ${table} is unknown: it was made by a later version`);

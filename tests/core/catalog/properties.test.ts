@@ -215,6 +215,14 @@ describe("the catalog, whatever was applied", () => {
     );
   });
 
+  it("owns what it keeps: a command's bytes may be written to once it is applied", () => {
+    const catalog = new Catalog();
+    const value = Uint8Array.of(1, 2, 3);
+    catalog.apply(1, { kind: "kv", op: { op: "set", key: "a", value, flags: 0 }, now: 0 });
+    value.fill(9);
+    assert.deepEqual([...(catalog.evaluate({ kind: "kvGet", key: "a" }).answer?.value ?? [])], [1, 2, 3]);
+  });
+
   it("lets only existing sessions hold locks, and ends all that a session held with it", () => {
     fc.assert(
       fc.property(history, (commands) => {

@@ -1,4 +1,4 @@
-import { decode, depthMax, encode, tryDecode } from "../../../core/codec/cbor.ts";
+import { decode, decodeInPlace, depthMax, encode, tryDecode } from "../../../core/codec/cbor.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import fc from "fast-check";
 import { assert, describe, it } from "../../support/harness.ts";
@@ -56,6 +56,16 @@ describe("cbor", () => {
   it("a map of more than 65535 keys survives", () => {
     const large = Object.fromEntries(Array.from({ length: 70_000 }, (_, at) => [`k${at}`, at]));
     assert.deepEqual(tryDecode(encode(large))?.value, large);
+  });
+
+  it("bytes decoded in place are views of what was read, and everything else is as ever", () => {
+    const value = { key: "a", value: bytes(1, 2, 3), list: [bytes(), 2n ** 63n, undefined] };
+    const encoded = encode(value);
+    const decoded = decodeInPlace(encoded) as typeof value;
+    assert.deepEqual(decoded, value);
+    encoded[encoded.indexOf(3, encoded.indexOf(2))] = 9;
+    assert.deepEqual([...decoded.value], [1, 2, 9]);
+    assert.throws(() => decodeInPlace(bytes(0xc0, 0)), /Cannot decode a record: tag 0 is not allowed/);
   });
 
   it("decoded bytes are copies of what was read", () => {
