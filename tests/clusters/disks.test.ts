@@ -48,10 +48,10 @@ describe("a server's data directory", () => {
     for (let snapshot = 0; snapshot < 2; snapshot++) {
       const said = leader.agent.output.length;
       await load.acknowledged(between);
-      await leader.agent.said(/snapshot complete up to/, said);
+      await group.said(/snapshot complete up to/, [leader], said);
     }
     await group.restart(follower);
-    await follower.agent.said(/Installed remote snapshot/);
+    await group.said(/Installed remote snapshot/, [follower]);
     await load.finish();
     assert.equal(await group.leader(), leader);
   });

@@ -17,6 +17,19 @@ import { freePorts, type Ports, type Response, RunningAgent, request, temporaryF
 
 const patience = 90_000;
 
+/** Rejects with what is told when the promise does not settle in a time far beyond what a slow machine needs. */
+export async function patiently<Value>(promise: Promise<Value>, tell: () => string): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(tell())), patience);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export interface Server {
   readonly name: string;
   readonly ports: Ports;
@@ -165,9 +178,13 @@ export class Group {
     await this.fresh([server]);
   }
 
-  /** Until one that runs now has logged it. */
-  async said(pattern: RegExp): Promise<void> {
-    await Promise.race(this.running.map(({ agent }) => agent.said(pattern)));
+  /** Until one of them, all that run if none is named, has logged it, after what it had logged then. */
+  async said(pattern: RegExp, servers: readonly Server[] = this.running, from = 0): Promise<void> {
+    const said = Promise.race(servers.map(({ agent }) => agent.said(pattern, from)));
+    await patiently(
+      said,
+      () => `nobody says ${pattern}: ${servers.map(({ agent }) => agent.output.slice(-2000)).join("\n---\n")}`,
+    );
   }
 
   /** Compares what the three hold themselves, without asking the leader. Gives the value of each key. */

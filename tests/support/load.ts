@@ -14,7 +14,7 @@ import { performance } from "node:perf_hooks";
 import { createRandom, seedOf } from "../../adapters/shared/random.ts";
 import { describeOperation, History, type KeyInput, type KeyOutput } from "../../adapters/sim/history.ts";
 import { below, type Random } from "../../core/ports/random.ts";
-import type { Group, Server } from "./group.ts";
+import { type Group, patiently, type Server } from "./group.ts";
 import { assert } from "./harness.ts";
 
 const clientsDefault = 6;
@@ -52,6 +52,8 @@ export interface LoadFigures {
   readonly refused: number;
   /** Writes of which nobody was told whether they happened. */
   readonly perhaps: number;
+  /** Reads that a server which ran all the time answered with an error. */
+  readonly failedReads: number;
 }
 
 export class Load {
@@ -70,6 +72,7 @@ export class Load {
   #acknowledged = 0;
   #refused = 0;
   #perhaps = 0;
+  #failedReads = 0;
   #longestGap = 0;
   #lastAcknowledged = performance.now();
   readonly #errors = new Map<string, number>();
@@ -84,7 +87,8 @@ export class Load {
 
   /** Resolves when so many more writes, from now on, were acknowledged. */
   acknowledged(count: number): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push({ at: this.#acknowledged + count, resolve }));
+    const done = new Promise<void>((resolve) => this.#waiting.push({ at: this.#acknowledged + count, resolve }));
+    return patiently(done, () => `${count} writes are not acknowledged: ${this.#told()}`);
   }
 
   /** The longest time, in milliseconds, without an acknowledged write since this was last asked. */
@@ -100,6 +104,7 @@ export class Load {
       acknowledged: this.#acknowledged,
       refused: this.#refused,
       perhaps: this.#perhaps,
+      failedReads: this.#failedReads,
     };
   }
 
@@ -138,12 +143,14 @@ export class Load {
           for (const operation of this.#history.of(key)) console.log(describeOperation(operation));
       throw error;
     }
+    console.log(this.#told());
+    return this.figures;
+  }
+
+  #told(): string {
     const { figures } = this;
     const errors = [...this.#errors].map(([text, count]) => `${count} × ${text}`).join("; ");
-    console.log(
-      `${this.#name}: ${figures.operations} operations, ${figures.acknowledged} writes acknowledged, ${figures.refused} refused, ${figures.perhaps} unknown${errors === "" ? "" : `: ${errors}`}`,
-    );
-    return figures;
+    return `${this.#name}: ${figures.operations} operations, ${figures.acknowledged} writes acknowledged, ${figures.refused} refused, ${figures.perhaps} unknown${errors === "" ? "" : `: ${errors}`}`;
   }
 
   async #work(client: number): Promise<void> {
@@ -202,10 +209,12 @@ export class Load {
     agent: http.Agent | undefined,
     timeout: number = answerTimeout,
   ): Promise<Seen | undefined> {
+    const asked = server.agent;
     const call = performance.now();
     const answer = await ask(server, "GET", `/v1/kv/${key}${mode === "" ? "" : "?consistent"}`, undefined, agent, timeout);
     if (answer.kind !== "answer" || (answer.status !== 200 && answer.status !== 404)) {
       this.#note(answer);
+      if (answer.kind === "answer" && server.state === "running" && server.agent === asked) this.#failedReads++;
       return undefined;
     }
     const entry =
