@@ -13,11 +13,14 @@ import type { CommandResult } from "../catalog/commands.ts";
 import { restoreBytesMax, restoreChunkBytesMax } from "../catalog/restoring.ts";
 import { type CatalogSnapshot, snapshotFormat } from "../catalog/snapshot.ts";
 import { Sha256 } from "../codec/sha256.ts";
-import { readArchive, writeArchive } from "../codec/snapshot-archive.ts";
+import { Pipe } from "../codec/pipe.ts";
+import { type ArchiveMeta, readArchive, writeArchive } from "../codec/snapshot-archive.ts";
+import type { ByteSource } from "../codec/value-stream.ts";
 import type { SavedSnapshot, StoreApi } from "../plugin/agent-api.ts";
 import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
 import { type Bytes, concat, text } from "../types/bytes.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
+import { type ConsulStateSurvey, looksLikeConsulState, surveyConsulState, translateConsulState } from "./consul-state.ts";
 import type { Raft } from "./raft.ts";
 
 /** Archives being made; each holds two snapshots of the catalog, and its reader may hold the file. */
@@ -82,17 +85,21 @@ export class OperatorSnapshots {
     }
   }
 
-  /** `archive` is called twice: once to verify the whole before anything is changed, once to bring it in. */
-  async restore(archive: () => AsyncIterable<Bytes>): Promise<void> {
+  /**
+   * `archive` is called twice: once to verify the whole before anything is changed, once to bring it in. An archive of the
+   * original Consul will do; `partial`: also one with what is not kept here, which is then left behind.
+   */
+  async restore(archive: () => AsyncIterable<Bytes>, partial: boolean): Promise<void> {
     if (this.#restoring !== undefined)
       throw new AgentError("rate-limited", { message: "Cannot restore a snapshot: another is being restored" });
     const { logger, crypto, onRestored } = this.#options;
     const id = uuid(crypto);
     this.#restoring = id;
     try {
-      const { index } = await verify(archive());
-      logger.log("info", "restoring a snapshot", { index });
-      await this.#replay(id, archive());
+      const { index, state } = await verify(archive());
+      if (state.kind === "consul") this.#tellLeftBehind(state.survey, partial);
+      logger.log("info", "restoring a snapshot", { index, of: state.kind === "ours" ? "Proconsul" : "Consul" });
+      await this.#replay(id, archive(), state);
       logger.log("info", "restored a snapshot", { index });
     } catch (error) {
       logger.log("error", "failed to restore a snapshot", { error: messageOf(error) });
@@ -101,6 +108,16 @@ export class OperatorSnapshots {
       this.#restoring = undefined;
     }
     onRestored();
+  }
+
+  #tellLeftBehind({ leftBehind }: ConsulStateSurvey, partial: boolean): void {
+    if (leftBehind.size === 0) return;
+    const what = [...leftBehind].map(([name, count]) => `${name} (${count})`).join(", ");
+    if (!partial)
+      throw new AgentError("rejected", {
+        message: `Cannot restore the snapshot: it holds what Proconsul does not keep: ${what}. Remove them in Consul and save again, or leave them behind (consul snapshot restore -partial, PUT /v1/snapshot?partial)`,
+      });
+    this.#options.logger.log("warn", "the snapshot holds what is not kept here; leaving it behind", { what });
   }
 
   /** This server leads now. Whoever was restoring through another leader has lost it, and will not come back for it. */
@@ -126,38 +143,43 @@ export class OperatorSnapshots {
     return { size, sha256: hash.digest() };
   }
 
-  async #replay(id: string, archive: AsyncIterable<Bytes>): Promise<void> {
+  async #replay(id: string, archive: AsyncIterable<Bytes>, state: StateKind): Promise<void> {
     await this.#write({ kind: "restoreBegin", id });
     try {
-      let at = 0;
-      let waiting: Bytes[] = [];
-      let size = 0;
-      const send = async (): Promise<void> => {
-        const bytes = concat(waiting);
-        waiting = [];
-        size = 0;
-        await this.#write({ kind: "restoreChunk", id, at, bytes });
-        at += bytes.length;
-      };
       // Its hashes are checked again on the way: it was read before, but not kept.
-      await readArchive(archive, {
-        stateBytesMax: restoreBytesMax,
-        onState: async (piece) => {
-          for (let from = 0; from < piece.length; ) {
-            const part = piece.slice(from, from + restoreChunkBytesMax - size);
-            waiting.push(part);
-            size += part.length;
-            from += part.length;
-            if (size === restoreChunkBytesMax) await send();
-          }
-        },
-      });
-      if (size > 0) await send();
-      await this.#write({ kind: "restoreEnd", id, length: at });
+      const { result: length } = await readState(archive, (source) =>
+        this.#send(id, state.kind === "ours" ? allOf(source) : translateConsulState(source, state.survey)),
+      );
+      await this.#write({ kind: "restoreEnd", id, length });
     } catch (error) {
       this.#discard(id);
       throw error;
     }
+  }
+
+  /** Chunk by chunk; gives their length. */
+  async #send(id: string, content: AsyncIterable<Bytes>): Promise<number> {
+    let at = 0;
+    let waiting: Bytes[] = [];
+    let size = 0;
+    const flush = async (): Promise<void> => {
+      const bytes = concat(waiting);
+      waiting = [];
+      size = 0;
+      await this.#write({ kind: "restoreChunk", id, at, bytes });
+      at += bytes.length;
+    };
+    for await (const piece of content) {
+      for (let from = 0; from < piece.length; ) {
+        const part = piece.slice(from, from + restoreChunkBytesMax - size);
+        waiting.push(part);
+        size += part.length;
+        from += part.length;
+        if (size === restoreChunkBytesMax) await flush();
+      }
+    }
+    if (size > 0) await flush();
+    return at;
   }
 
   async #write(command: Parameters<StoreApi["write"]>[0]): Promise<void> {
@@ -177,21 +199,75 @@ export class OperatorSnapshots {
   }
 }
 
-/** Reads an archive to its end, and knows whether its state is ours. */
-async function verify(archive: AsyncIterable<Bytes>): Promise<{ readonly index: number }> {
-  let start: Bytes = new Uint8Array(0);
-  const meta = await readArchive(archive, {
-    stateBytesMax: restoreBytesMax,
-    onState: (piece) => {
-      if (start.length < formatWithinBytes) start = concat([start, piece.subarray(0, formatWithinBytes - start.length)]);
+/** What an archive's state was found to be. */
+type StateKind = { readonly kind: "ours" } | { readonly kind: "consul"; readonly survey: ConsulStateSurvey };
+
+/** Reads an archive to its end, and knows what its state is. */
+async function verify(archive: AsyncIterable<Bytes>): Promise<{ readonly index: number; readonly state: StateKind }> {
+  const { meta, result } = await readState(archive, async (source) => {
+    // What is wrong with the archive as a whole is told before what is wrong with its state.
+    try {
+      return await inspect(source);
+    } catch (error) {
+      while ((await source.read()) !== undefined);
+      return { kind: "fault", error } as const;
+    }
+  });
+  if (result.kind === "fault") throw result.error;
+  return { index: meta.index, state: result };
+}
+
+async function inspect(source: ByteSource): Promise<StateKind> {
+  const parts: Bytes[] = [];
+  let length = 0;
+  for (let piece = await source.read(); piece !== undefined; piece = await source.read()) {
+    parts.push(piece);
+    length += piece.length;
+    if (length >= formatWithinBytes) break;
+  }
+  const start = concat(parts);
+  if (looksLikeConsulState(start)) return { kind: "consul", survey: await surveyConsulState(followed(start, source)) };
+  if (!text(start.subarray(0, formatWithinBytes)).includes(snapshotFormat))
+    throw new AgentError("rejected", {
+      message: "Cannot restore the snapshot: its state is neither Proconsul's nor Consul's. Use a file of `consul snapshot save`",
+    });
+  while ((await source.read()) !== undefined);
+  return { kind: "ours" };
+}
+
+/** `start`, then what `source` gives. */
+function followed(start: Bytes, source: ByteSource): ByteSource {
+  let first: Bytes | undefined = start;
+  return {
+    read() {
+      const next = first;
+      first = undefined;
+      return next === undefined ? source.read() : Promise.resolve(next);
     },
-  });
-  if (text(start).includes(snapshotFormat)) return meta;
-  throw new AgentError("rejected", {
-    message:
-      "Cannot restore the snapshot: its state was not written by Proconsul (Consul keeps its own in another format). " +
-      "Restore it with Consul, and move the keys with `consul kv export` and `consul kv import`",
-  });
+  };
+}
+
+/** Reads an archive while `consume` reads the state in it. Rejects with the first failure of the two. */
+async function readState<Result>(
+  archive: AsyncIterable<Bytes>,
+  consume: (state: ByteSource) => Promise<Result>,
+): Promise<{ readonly meta: ArchiveMeta; readonly result: Result }> {
+  const pipe = new Pipe();
+  const consumed = consume(pipe);
+  consumed.catch((error: unknown) => pipe.abandon(error));
+  try {
+    const meta = await readArchive(archive, { stateBytesMax: restoreBytesMax, onState: (piece) => pipe.write(piece) });
+    pipe.end();
+    return { meta, result: await consumed };
+  } catch (error) {
+    pipe.fail(error);
+    await consumed.catch(() => undefined); // the first failure is the one to tell
+    throw error;
+  }
+}
+
+async function* allOf(source: ByteSource): AsyncGenerator<Bytes> {
+  for (let piece = await source.read(); piece !== undefined; piece = await source.read()) yield piece;
 }
 
 async function* pieces(snapshot: CatalogSnapshot): AsyncGenerator<Bytes> {

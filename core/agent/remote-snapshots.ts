@@ -1,8 +1,9 @@
 /** Snapshots as they are handed through, by a client agent or for another datacenter: a server makes them and takes them. */
-import type { SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
+import type { RestoreOptions, SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
 import type { ByteStream } from "../ports/streams.ts";
 import { fetchSnapshot, pushSnapshot } from "../rpc/snapshot-stream.ts";
 import type { Bytes } from "../types/bytes.ts";
+import { AgentError } from "../types/errors.ts";
 
 export interface RemoteSnapshotsOptions {
   /** A fresh connection to a server. */
@@ -23,7 +24,10 @@ export class RemoteSnapshots implements SnapshotApi {
     return fetchSnapshot(await connect(), { datacenter: datacenter ?? own, stale, token: "" });
   }
 
-  async restore(file: Bytes, { datacenter }: { readonly datacenter?: string } = {}): Promise<void> {
+  /** Only the server that holds the state restores in part: the wire has no word for it. */
+  async restore(file: Bytes, { datacenter, partial = false }: RestoreOptions = {}): Promise<void> {
+    if (partial)
+      throw new AgentError("not-supported", { message: "A snapshot is restored in part at a server of its datacenter only" });
     const { connect, datacenter: own } = this.#options;
     await pushSnapshot(await connect(), { datacenter: datacenter ?? own, stale: false, token: "" }, file);
   }

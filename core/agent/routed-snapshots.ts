@@ -1,5 +1,5 @@
 /** Snapshots of this datacenter and, through their servers, of the others. */
-import type { SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
+import type { RestoreOptions, SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
 import type { Bytes } from "../types/bytes.ts";
 
 export interface RoutedSnapshotsOptions {
@@ -21,8 +21,8 @@ export class RoutedSnapshots implements SnapshotApi {
     return this.#of(datacenter).save({ stale });
   }
 
-  async restore(file: Bytes, { datacenter }: { readonly datacenter?: string } = {}): Promise<void> {
-    await this.#of(datacenter).restore(file);
+  async restore(file: Bytes, { datacenter, ...options }: RestoreOptions = {}): Promise<void> {
+    await this.#of(datacenter).restore(file, options);
   }
 
   #of(datacenter: string | undefined): SnapshotApi {

@@ -1,7 +1,7 @@
 /** A server's snapshots as files: what {@link OperatorSnapshots} makes and takes, compressed. */
 import { inPieces } from "../codec/byte-transform.ts";
 import { decompressed } from "../codec/snapshot-archive.ts";
-import type { SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
+import type { RestoreOptions, SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
 import type { Compression } from "../ports/compression.ts";
 import type { Bytes } from "../types/bytes.ts";
 import type { OperatorSnapshots } from "./operator-snapshots.ts";
@@ -20,7 +20,8 @@ export class SnapshotFiles implements SnapshotApi {
     return { ...saved, content: this.#compression.gzip(saved.content) };
   }
 
-  async restore(file: Bytes): Promise<void> {
-    await this.#archives.restore(() => decompressed(file, (content) => this.#compression.gunzip(inPieces(content))));
+  async restore(file: Bytes, { partial = false }: RestoreOptions = {}): Promise<void> {
+    const archive = () => decompressed(file, (content) => this.#compression.gunzip(inPieces(content)));
+    await this.#archives.restore(archive, partial);
   }
 }

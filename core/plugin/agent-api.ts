@@ -4,12 +4,19 @@
  */
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
-import type { CheckFields, Coordinate, ServiceFields, StringMap } from "../catalog/records.ts";
+import type {
+  AutopilotRecord,
+  AutopilotSettings,
+  CheckFields,
+  Coordinate,
+  ServiceFields,
+  StringMap,
+} from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
 import type { Bytes } from "../types/bytes.ts";
 import type { Cancel } from "../types/cancel.ts";
-import type { LogIndex, Millis } from "../types/ids.ts";
+import type { EpochMillis, LogIndex, Millis, Term } from "../types/ids.ts";
 
 export interface AgentApi {
   /** The current configuration; a reload replaces the object. */
@@ -24,6 +31,8 @@ export interface AgentApi {
   readonly snapshots?: SnapshotApi;
   /** Absent where keys are not managed: a client. */
   readonly keyring?: KeyringApi;
+  /** How servers are looked after. Absent: nobody here knows. */
+  readonly autopilot?: AutopilotApi;
   /** Reads the configuration sources again and applies what may change at run time. Rejects with `config-invalid`. */
   reload(): Promise<void>;
   /** Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. */
@@ -105,7 +114,13 @@ export interface SnapshotApi {
    * with `rejected` and Consul's text (the archive is broken, or of another program), `rate-limited` (a restore is under
    * way), `no-leader`, `no-datacenter`; the state is then as it was.
    */
-  restore(file: Bytes, options?: { readonly datacenter?: string }): Promise<void>;
+  restore(file: Bytes, options?: RestoreOptions): Promise<void>;
+}
+
+export interface RestoreOptions {
+  readonly datacenter?: string;
+  /** Of a file of the original Consul: take what is kept here, leave the rest behind. Otherwise a file with such a rest is refused. */
+  readonly partial?: boolean;
 }
 
 export interface SavedSnapshot {
@@ -224,6 +239,46 @@ export interface RaftPeer {
   readonly address: string;
   readonly voter: boolean;
   readonly leader: boolean;
+}
+
+/** How the leader looks after the servers (Consul 1.8: autopilot). `datacenter`: as in {@link ReadOptions}. */
+export interface AutopilotApi {
+  /** Rejects with `rejected` while no leader has written any. */
+  configuration(options: ReadOptions): Promise<AutopilotRecord>;
+  /** False: the settings are not of ModifyIndex `index`, where one is given. */
+  configure(
+    settings: AutopilotSettings,
+    options: { readonly index?: LogIndex; readonly datacenter?: string; readonly token?: string },
+  ): Promise<boolean>;
+  /** As the leader judged it last. */
+  health(options: { readonly datacenter?: string; readonly token?: string }): Promise<GroupHealth>;
+}
+
+export interface GroupHealth {
+  /** All servers are. */
+  readonly healthy: boolean;
+  /** How many voters may be lost before the rest is no majority. */
+  readonly failureTolerance: number;
+  /** In the order of the Raft configuration. Undefined: not judged yet. */
+  readonly servers: readonly ServerHealth[] | undefined;
+}
+
+export interface ServerHealth {
+  readonly id: string;
+  /** "" when gossip does not know it. */
+  readonly name: string;
+  readonly address: string;
+  readonly status: Member["status"];
+  readonly version: string;
+  readonly leader: boolean;
+  /** Since it heard of the leader; negative for never. */
+  readonly lastContact: Millis;
+  readonly lastTerm: Term;
+  readonly lastIndex: LogIndex;
+  readonly healthy: boolean;
+  readonly voter: boolean;
+  /** Since when it is healthy, or is not. Undefined: it was not heard of. */
+  readonly stableSince: EpochMillis | undefined;
 }
 
 /** The servers of one datacenter that gossip has coordinates of. */

@@ -55,7 +55,7 @@ async function save(snapshots: SnapshotApi, request: HttpRequest, where: Where):
 }
 
 async function restore(snapshots: SnapshotApi, request: HttpRequest, where: Where): Promise<HttpReply> {
-  await snapshots.restore(await request.body(archiveBytesMax), where);
+  await snapshots.restore(await request.body(archiveBytesMax), { ...where, partial: request.query.has("partial") });
   return emptyReply();
 }
 

@@ -82,7 +82,7 @@ class World {
   restore(archive: Bytes): Promise<void> {
     return this.snapshots.restore(async function* () {
       yield archive;
-    });
+    }, false);
   }
 
   value(key: string): string | undefined {

@@ -13,6 +13,10 @@ const target = "/v1/snapshot";
 const consuls = (): Bytes =>
   new Uint8Array(readFileSync(join(process.env["TEST_ROOT"] as string, "tests/vectors/consul-snapshot.snap")));
 
+/** The same with two nodes, services of three kinds, checks, sessions, a lock, a deleted key, and a prepared query. */
+const consulsWithQuery = (): Bytes =>
+  new Uint8Array(readFileSync(join(process.env["TEST_ROOT"] as string, "tests/vectors/consul-snapshot-full.snap")));
+
 async function putKey(agent: AgentUnderTest, key: string, value: string): Promise<void> {
   assert.equal((await ask(agent, { method: "PUT", target: `/v1/kv/${key}`, body: value })).status, 200);
 }
@@ -130,7 +134,11 @@ describe("PUT /v1/snapshot", () => {
       () => new Uint8Array(gzipSync(new Uint8Array(2000).fill(7))),
       /^failed to read snapshot file: failed reading snapshot: archive\/tar: invalid tar header$/,
     ],
-    ["an archive of the original Consul", consuls, /^Cannot restore the snapshot: its state was not written by Proconsul/],
+    [
+      "an archive of the original Consul with something that is not kept here",
+      consulsWithQuery,
+      /^Cannot restore the snapshot: it holds what Proconsul does not keep: prepared queries \(1\)\. Remove them .* -partial/,
+    ],
   ];
   for (const [what, make, message] of broken) {
     it(`${what} changes nothing and is told why`, async () => {
@@ -147,6 +155,47 @@ describe("PUT /v1/snapshot", () => {
       assert.equal((await ask(agent, { method: "PUT", target, body: archive })).status, 200);
     });
   }
+
+  it("an archive of the original Consul takes the place of what was there", async () => {
+    const agent = await createAgentUnderTest();
+    await putKey(agent, "gone", "1");
+    assert.equal((await ask(agent, { method: "PUT", target, body: consuls() })).status, 200);
+    assert.equal((await ask(agent, { target: "/v1/kv/gone" })).status, 404);
+    assert.notEqual(await (await ask(agent, { target: "/v1/kv/?keys" })).text(), "");
+  });
+
+  it("in part, an archive of the original Consul brings nodes, services, checks, sessions, locks, keys and their indexes", async () => {
+    const agent = await createAgentUnderTest();
+    assert.equal((await ask(agent, { method: "PUT", target: `${target}?partial`, body: consulsWithQuery() })).status, 200);
+    const json = async (path: string): Promise<unknown> => JSON.parse(await (await ask(agent, { target: path })).text());
+    assert.deepEqual(await json("/v1/kv/?keys"), ["a/b", "empty", "lock"]);
+    assert.equal(await storedValue(agent, "a/b"), "hello");
+    const [flagged] = (await json("/v1/kv/a/b")) as Record<string, unknown>[];
+    assert.match(await (await ask(agent, { target: "/v1/kv/a/b" })).text(), /"Flags":18446744073709551615,/);
+    assert.deepEqual([flagged?.["CreateIndex"], flagged?.["ModifyIndex"]], [7, 7]);
+    const [locked] = (await json("/v1/kv/lock")) as Record<string, unknown>[];
+    const sessions = (await json("/v1/session/list")) as Record<string, unknown>[];
+    assert.equal(sessions.length, 2);
+    assert.ok(sessions.some((session) => session["ID"] === locked?.["Session"] && session["Behavior"] === "delete"));
+    assert.deepEqual(await json("/v1/catalog/services"), {
+      consul: [],
+      db: [],
+      web: ["a", "b"],
+      "web-proxy": [],
+    });
+    const [web] = (await json("/v1/health/service/web")) as { Service: Record<string, unknown>; Checks: unknown[] }[];
+    assert.deepEqual(
+      [web?.Service["Weights"], web?.Service["TaggedAddresses"], web?.Service["Meta"], web?.Checks.length],
+      [{ Passing: 3, Warning: 2 }, { lan: { Address: "1.2.3.4", Port: 90 } }, { m: "1" }, 2],
+    );
+    const [check] = (await json("/v1/health/node/ext")) as Record<string, unknown>[];
+    assert.deepEqual(check?.["Definition"], { Interval: "5s", Timeout: "1s", HTTP: "http://x", Header: { A: ["b"] } });
+    assert.equal((await ask(agent, { target: "/v1/catalog/service/web" })).headers.get("x-consul-index"), "12");
+    // What is written from now on comes above.
+    await putKey(agent, "later", "1");
+    const [later] = (await json("/v1/kv/later")) as Record<string, number>[];
+    assert.ok((later?.["ModifyIndex"] ?? 0) > 19);
+  });
 
   it("any byte changed changes nothing, or was one that means nothing", async () => {
     const agent = await createAgentUnderTest();
