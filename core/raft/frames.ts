@@ -114,6 +114,7 @@ export class Outbox {
   #queue: Queued[] = [];
   #bytes = 0;
   #flushing = false;
+  #gone = false;
 
   constructor(stream: ByteStream, bytesMax: number) {
     this.#stream = stream;
@@ -124,10 +125,15 @@ export class Outbox {
     this.#queue.push({ frame, droppable });
     this.#bytes += frame.length;
     if (this.#bytes > this.#bytesMax) this.#drop();
-    if (this.#flushing) return;
+    if (this.#flushing || this.#gone) return;
     this.#flushing = true;
     // At the end of the turn: what else the turn has to say joins in.
     void Promise.resolve().then(() => this.#flush());
+  }
+
+  /** Frames that the stream was never given. */
+  unsent(): readonly Bytes[] {
+    return this.#queue.map(({ frame }) => frame);
   }
 
   /** Resolves when there is nothing left to send, or nobody to send it to. */
@@ -136,8 +142,7 @@ export class Outbox {
       while (this.#queue.length > 0) if (!this.#stream.write(this.#take())) await this.#stream.drained();
     } catch {
       // The stream is gone; who reads it learns that, and closes this end.
-      this.#queue = [];
-      this.#bytes = 0;
+      this.#gone = true;
     } finally {
       this.#flushing = false;
     }

@@ -48,6 +48,7 @@ export interface LinkOptions {
 }
 
 interface Asked {
+  readonly frame: Bytes;
   readonly resolve: (answer: Bytes) => void;
   readonly reject: (error: AgentError) => void;
   readonly timer: Timer;
@@ -123,8 +124,9 @@ export class Link {
         this.#asked.delete(id);
         reject(new AgentError("timeout", { message: `the server ${to} did not answer in time` }));
       });
-      this.#asked.set(id, { resolve, reject, timer });
-      outbox.push(encodeFrame(frameType.request, body, id), false);
+      const frame = encodeFrame(frameType.request, body, id);
+      this.#asked.set(id, { frame, resolve, reject, timer });
+      outbox.push(frame, false);
     });
   }
 
@@ -234,9 +236,9 @@ export class Link {
   #onEnd(): void {
     const wasOpen = this.#state === "open";
     this.#stream = undefined;
-    this.#outbox = undefined;
     this.#timer?.cancel();
     this.#failAll();
+    this.#outbox = undefined;
     if (this.#isClosed()) return;
     this.#state = "waiting";
     if (wasOpen) {
@@ -253,10 +255,16 @@ export class Link {
     this.#timer = this.#options.clock.after(between(this.#options.random, backoff / 2, backoff), () => void this.#dial());
   }
 
+  /** What is still in the outbox has certainly not been carried out; of the rest nobody knows. */
   #failAll(): void {
+    const unsent = new Set(this.#outbox?.unsent());
     for (const asked of this.#asked.values()) {
       asked.timer.cancel();
-      asked.reject(new AgentError("connection-closed", { message: "EOF" }));
+      asked.reject(
+        unsent.has(asked.frame)
+          ? new AgentError("connection-refused", { message: `no connection to the server ${this.#options.to}` })
+          : new AgentError("connection-closed", { message: "EOF" }),
+      );
     }
     this.#asked.clear();
   }

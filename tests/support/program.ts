@@ -113,6 +113,8 @@ const startedHere = new Set<ChildProcess>();
 process.once("exit", () => {
   for (const child of startedHere) child.kill("SIGKILL");
 });
+// As the runner ends a file that takes too long; without this there would be no "exit".
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(1));
 
 /** Consul's own. */
 const consulPorts: Ports = { http: 8500, dns: 8600, server: 8300, serfLan: 8301, serfWan: 8302 };

@@ -90,6 +90,27 @@ describe("an outbox", () => {
     assert.deepEqual(written, ["ab", "defghi"]);
   });
 
+  it("knows what it has not sent when the stream goes, and sends no more", async () => {
+    const written: string[] = [];
+    const stream: ByteStream = {
+      ...streamOf([]),
+      write: (chunk) => {
+        written.push(text(chunk));
+        return false;
+      },
+      drained: () => Promise.reject(new Error("gone")),
+    };
+    const outbox = new Outbox(stream, 100);
+    outbox.push(utf8("a"), false);
+    await Promise.resolve();
+    outbox.push(utf8("b"), false);
+    await new Promise((resolve) => setImmediate(resolve));
+    outbox.push(utf8("c"), false);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(written, ["a"]);
+    assert.deepEqual(outbox.unsent().map(text), ["b", "c"]);
+  });
+
   it("gives the connection up when nobody reads and nothing may be dropped", () => {
     let reason: Error | undefined;
     const outbox = new Outbox({ ...streamOf([]), abort: (why) => (reason = why) }, 2);
@@ -225,6 +246,21 @@ describe("two servers", () => {
     await b.stop();
     await world.pass(10);
     await lost;
+  });
+
+  it("know that a request was not sent which waited behind what the other did not read", async () => {
+    const world = new VirtualWorld();
+    const a = await side(world, "a", "10.0.0.1");
+    const b = await side(world, "b", "10.0.0.2", { answer: () => new Promise(() => {}) });
+    a.transport.connectTo(new Map([["b", at("10.0.0.2")]]));
+    await world.pass(100);
+    // More than the network takes at once: what comes later has to wait.
+    const big = assert.rejects(a.transport.request("b", new Uint8Array(300_000), 5000), { code: "connection-closed" });
+    await new Promise((resolve) => setImmediate(resolve));
+    const behind = assert.rejects(a.transport.request("b", utf8("x"), 5000), { code: "connection-refused" });
+    await b.stop();
+    await world.pass(10);
+    await Promise.all([big, behind]);
   });
 });
 
