@@ -38,9 +38,14 @@ export class MeteredSource implements ByteSource {
   async read(): Promise<Bytes | undefined> {
     const chunk = await this.#source.read();
     if (chunk === undefined) return undefined;
-    if (!this.#budget.take(chunk.length)) throw new Malformed("too many unfinished messages are held at once");
-    this.#taken += chunk.length;
+    this.charge(chunk.length);
     return chunk;
+  }
+
+  /** So much more came out of what was read: a few bytes unpack to thousands. Throws `Malformed` when the budget is used up. */
+  charge(length: number): void {
+    if (!this.#budget.take(length)) throw new Malformed("too many unfinished messages are held at once");
+    this.#taken += length;
   }
 
   /** What was read so far has been dealt with. To be called at the end, whatever that was. */

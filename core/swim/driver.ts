@@ -196,18 +196,26 @@ export class GossipDriver {
   }
 
   async #answer(stream: ByteStream): Promise<void> {
-    const machine = this.#machine as GossipMachine;
     const source = new MeteredSource(stream, this.#inboundBytes);
+    try {
+      await this.#answerTo(stream, source);
+    } finally {
+      // Not before: what was read is held until our answer is on its way, and the other side may take its time.
+      source.settle();
+    }
+  }
+
+  async #answerTo(stream: ByteStream, source: MeteredSource): Promise<void> {
+    const machine = this.#machine as GossipMachine;
     let message: StreamMessage | undefined;
     try {
-      message = await readStream(source, this.#streamOptions);
+      message = await readStream(source, { ...this.#streamOptions, charge: (length) => source.charge(length) });
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.#complain(`memberlist: failed to receive: ${error.message} from=${formatAddress(stream.remote)}`);
+      source.settle();
       await this.#write(stream, { kind: "refusal", reason: error.message });
       return;
-    } finally {
-      source.settle();
     }
     if (message?.kind === "pushPull") {
       // Answer first: the other side must not wait for our merge.

@@ -24,6 +24,8 @@ export interface StreamOptions {
   readonly compress: boolean;
   /** Refuse plain text when there are keys. */
   readonly verifyIncoming: boolean;
+  /** Told how many bytes unpacking made, before they are read. May throw `Malformed` when that is too much for now. */
+  readonly charge?: (length: number) => void;
 }
 
 export function encodeStream(message: StreamMessage, options: Pick<StreamOptions, "sealer" | "compress">): Bytes {
@@ -51,7 +53,9 @@ export async function readStream(source: ByteSource, options: StreamOptions): Pr
     throw new Malformed("Encryption is configured but remote state is not encrypted");
   if (type === messageType.compress) {
     const fields = new Fields((await reader.value(streamBytesMax)) ?? null);
-    reader = new ValueReader(sourceOf(decompressed(fields, streamBytesMax)));
+    const plain = decompressed(fields, streamBytesMax);
+    options.charge?.(plain.length);
+    reader = new ValueReader(sourceOf(plain));
     type = await reader.byte();
   }
   return readPlain(type, reader);
