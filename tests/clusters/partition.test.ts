@@ -1,0 +1,133 @@
+/** A datacenter on machines of their own network stacks, cut in two by a real partition, and healed. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import { assert, describe, it } from "../support/harness.ts";
+import { Network } from "../support/network.ts";
+import { RunningAgent, temporaryFolder } from "../support/program.ts";
+import { until } from "../support/until.ts";
+
+const missing = Network.missing();
+// Not every machine lets its processes have networks of their own; the rest of this folder cuts nobody off by other means.
+if (missing !== undefined) console.log(`NOT AVAILABLE: ${missing}`);
+
+interface Check {
+  readonly CheckID: string;
+  readonly Node: string;
+  readonly Status: string;
+}
+interface Member {
+  readonly Name: string;
+  readonly Status: number;
+}
+const alive = 1;
+const failed = 4;
+
+if (missing === undefined) {
+  describe("three servers and two clients, each on a machine of its own", () => {
+    const folder = temporaryFolder();
+    let network: Network;
+    /** s0, s1, s2, c3, c4. */
+    const agents: RunningAgent[] = [];
+    /** By number: cut off with the leader, and the others. */
+    let few: number[] = [];
+    let many: number[] = [];
+    const at = (number: number): RunningAgent => agents[number] as RunningAgent;
+    const nameOf = (number: number): string => `${number < 3 ? "s" : "c"}${number}`;
+
+    const leaderOf = async (agent: RunningAgent): Promise<number> => {
+      const leader = await until<string>(agent, "/v1/status/leader", (known) => known !== "");
+      return network.machines.findIndex(({ address }) => leader === `${address}:8300`);
+    };
+    const sees = (agent: RunningAgent, status: number, numbers: readonly number[]): Promise<Member[]> =>
+      until<Member[]>(agent, "/v1/agent/members", (members) =>
+        numbers.every((number) => members.find(({ Name }) => Name === nameOf(number))?.Status === status),
+      );
+
+    before(async () => {
+      network = new Network(5);
+      const first = (network.machines[0] as { address: string }).address;
+      await Promise.all(
+        network.machines.map(async ({ address, command }, number) => {
+          const isServer = number < 3;
+          const files = join(folder, `${number}.d`);
+          mkdirSync(files);
+          const service = { name: "web", port: 80, check: { ttl: "1h", status: "passing" } };
+          writeFileSync(join(files, "web.json"), isServer ? "{}" : JSON.stringify({ service }));
+          agents[number] = await RunningAgent.start({
+            address,
+            command,
+            args: [
+              ...(isServer ? ["-server", "-bootstrap-expect=3"] : []),
+              `-node=${nameOf(number)}`,
+              `-data-dir=${join(folder, String(number))}`,
+              `-config-dir=${files}`,
+              `-retry-join=${first}`,
+              "-retry-interval=1s",
+              "-hcl=performance { raft_multiplier = 1 } autopilot { cleanup_dead_servers = false }",
+            ],
+            ready: isServer ? /New leader elected/ : /Synced service: service=web/,
+          });
+        }),
+      );
+      for (const agent of agents) await sees(agent, alive, [0, 1, 2, 3, 4]);
+    });
+    after(async () => {
+      await Promise.all(agents.map((agent) => agent.stop()));
+      network?.remove();
+    });
+
+    it("are cut in two: the larger side goes on with a leader of its own, the smaller one refuses what it cannot keep", async () => {
+      assert.equal((await at(3).request("PUT", "/v1/kv/before", "1")).status, 200);
+      const leader = await leaderOf(at(0));
+      few = [leader, 3];
+      many = [0, 1, 2, 4].filter((number) => number !== leader);
+      network.cut(few);
+
+      const [follower] = many as [number];
+      for (let tries = 0; ; tries++) {
+        const answer = await at(follower).request("PUT", "/v1/kv/during", "2");
+        if (answer.status === 200) break;
+        assert.ok(tries < 100, answer.body);
+      }
+      assert.notEqual(await leaderOf(at(follower)), leader);
+      assert.equal((await at(4).request("GET", "/v1/kv/during?raw")).body, "2");
+
+      const refused = await at(leader).request("PUT", "/v1/kv/lost", "3");
+      assert.deepEqual([refused.status, refused.body], [500, "No cluster leader"]);
+      assert.equal((await at(leader).request("GET", "/v1/kv/before?raw&consistent")).status, 500);
+      assert.equal((await at(leader).request("GET", "/v1/kv/before?raw&stale")).body, "1");
+      assert.equal((await at(leader).request("GET", "/v1/kv/during?raw&stale")).status, 404);
+    });
+
+    it("each side takes the other for failed, and the catalog says so", async () => {
+      await sees(at(many[0] as number), failed, few);
+      await sees(at(few[0] as number), failed, many);
+      await until<Check[]>(at(4), "/v1/health/state/critical", (checks) =>
+        few.every((number) => checks.some(({ Node, CheckID }) => Node === nameOf(number) && CheckID === "serfHealth")),
+      );
+      const instances = (await at(4).json("/v1/health/service/web?passing")) as { Node: { Node: string } }[];
+      assert.deepEqual(
+        instances.map(({ Node }) => Node.Node),
+        ["c4"],
+      );
+    });
+
+    it("are joined again: everyone is alive, one leader is followed, and what was acknowledged is everywhere", async () => {
+      network.heal();
+      for (const agent of agents) await sees(agent, alive, [0, 1, 2, 3, 4]);
+      await until<Check[]>(at(3), "/v1/health/state/critical", (checks) => checks.length === 0);
+      await until<unknown[]>(at(3), "/v1/health/service/web?passing", (instances) => instances.length === 2);
+      const leader = await leaderOf(at(0));
+      for (const agent of agents) {
+        await until<string>(agent, "/v1/status/leader", (known) => known === `${network.machines[leader]?.address}:8300`);
+        for (const [key, value] of [
+          ["before", "1"],
+          ["during", "2"],
+        ] as const)
+          assert.equal((await agent.request("GET", `/v1/kv/${key}?raw`)).body, value);
+        assert.equal((await agent.request("GET", "/v1/kv/lost")).status, 404);
+      }
+    });
+  });
+}
