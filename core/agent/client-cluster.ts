@@ -10,6 +10,7 @@
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
+import { type Evidence, noEvidence } from "../plugin/evidence.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
 import type { MemberEventKind } from "../serf/members.ts";
@@ -73,6 +74,10 @@ export class ClientCluster implements RoleCluster {
 
   members(pool: "lan" | "wan"): readonly Member[] {
     return pool === "lan" ? (this.#lan?.members() ?? []) : [];
+  }
+
+  evidence(pool: "lan" | "wan", node?: string): Evidence {
+    return (pool === "lan" ? this.#lan?.evidence(node) : undefined) ?? noEvidence;
   }
 
   self(): Member {

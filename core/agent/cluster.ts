@@ -7,6 +7,7 @@
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
+import { type Evidence, noEvidence } from "../plugin/evidence.ts";
 import type { ClusterApi, DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import { type Address, type ByteStream, type FileStore, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
@@ -170,6 +171,10 @@ export class Cluster implements ClusterApi {
   members(pool: "lan" | "wan"): readonly Member[] {
     if (!this.#options.sockets) return [this.#alone(pool)];
     return this.#pools(pool)?.members() ?? [];
+  }
+
+  evidence(pool: "lan" | "wan", node?: string): Evidence {
+    return this.#pools(pool)?.evidence(node) ?? noEvidence;
   }
 
   self(): Member {

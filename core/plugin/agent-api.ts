@@ -14,6 +14,7 @@ import type {
 } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { CheckDefinition, ServiceDefinition } from "../config/definitions.ts";
+import type { Evidence } from "./evidence.ts";
 import type { Bytes } from "../types/bytes.ts";
 import type { Cancel } from "../types/cancel.ts";
 import type { EpochMillis, LogIndex, Millis, Term } from "../types/ids.ts";
@@ -292,6 +293,8 @@ export interface DatacenterMap {
 
 export interface ClusterApi {
   members(pool: "lan" | "wan"): readonly Member[];
+  /** Who accused whom of having failed, and on what grounds; of one member when `node` is given. Absent without gossip. */
+  evidence?(pool: "lan" | "wan", node?: string): Evidence;
   self(): Member;
   coordinate(): Coordinate;
   /** "ip:port" of the leader's RPC address, "" when unknown. */

@@ -12,6 +12,7 @@ import type { FileStore } from "../ports/storage.ts";
 import type { Streams } from "../ports/streams.ts";
 import type { Logger } from "../ports/telemetry.ts";
 import type { Member } from "../plugin/agent-api.ts";
+import type { Evidence } from "../plugin/evidence.ts";
 import { lanDefaults, type SwimConfig } from "../swim/config.ts";
 import { GossipDriver } from "../swim/driver.ts";
 import { ipBytes } from "../swim/ip.ts";
@@ -21,6 +22,7 @@ import { type Bytes, emptyBytes } from "../types/bytes.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { consulVersion, serfDefaults, type SerfConfig } from "./config.ts";
+import { evidenceOf } from "./evidence.ts";
 import { encodeKeyRequest, type KeyOperation, keyQueries, type KeySummary, summarise } from "./keys.ts";
 import type { SerfEvent, SerfInput } from "./inputs.ts";
 import { SerfMachine, snapshotOf } from "./serf.ts";
@@ -95,6 +97,8 @@ export interface Pool {
   /** This member's own keys, primary first, in base64. */
   ownKeys(): readonly string[];
   coordinate(): Coordinate;
+  /** Who accused whom of having failed, and on what grounds; of one member when `node` is given. */
+  evidence(node?: string): Evidence;
   /** Where another member said that it is; this one's own for its own name. Undefined: not known yet. */
   coordinateOf(name: string): Coordinate | undefined;
   /** The group serf_lan or serf_wan of `consul info`. */
@@ -309,6 +313,10 @@ class GossipPool implements Pool {
 
   coordinateOf(name: string): Coordinate | undefined {
     return name === this.#options.name ? this.coordinate() : this.#running().coordinates.of(name);
+  }
+
+  evidence(node?: string): Evidence {
+    return evidenceOf(this.#running().swim, node, this.#options.clock.wall() - this.#driver.now());
   }
 
   stats(): Readonly<Record<string, string>> {
