@@ -140,3 +140,52 @@ describe("a server with -bootstrap-expect=1 and a client", () => {
     assert.deepEqual(await server.json("/v1/catalog/service/web"), []);
   });
 });
+
+describe("three servers by hand: one with -bootstrap, two that join it", () => {
+  const servers: RunningAgent[] = [];
+  const start = (at: number, ...args: readonly string[]): Promise<RunningAgent> =>
+    RunningAgent.start({
+      address: `${network}.2.${at}`,
+      args: ["-server", `-node=server-${at}`, `-data-dir=${join(folder, `manual-${at}`)}`, ...args],
+      ready: running,
+    });
+  const at = (number: number): RunningAgent => servers[number] as RunningAgent;
+
+  after(async () => {
+    await Promise.all(servers.map((server) => server.stop()));
+  });
+
+  it("the first leads alone; the others have no leader until they join", async () => {
+    servers.push(await start(1, "-bootstrap"));
+    await at(0).said(/cluster leadership acquired/);
+    servers.push(await start(2), await start(3));
+    assert.equal(await at(1).json("/v1/status/leader"), "");
+    const refused = await at(2).request("GET", "/v1/catalog/nodes?stale");
+    assert.deepEqual([refused.status, refused.headers["x-consul-knownleader"]], [200, "false"]);
+  });
+
+  it("consul join brings them in, and they become voters", async () => {
+    const joined = await at(0).consul(["join", at(1).address, at(2).address]);
+    assert.equal(joined.stdout, "Successfully joined cluster by contacting 2 nodes.\n");
+    interface Configuration {
+      readonly Servers: readonly { readonly Voter: boolean }[];
+    }
+    await until<Configuration>(
+      at(2),
+      "/v1/operator/raft/configuration",
+      ({ Servers }) => Servers.length === 3 && Servers.every(({ Voter }) => Voter),
+    );
+    assert.equal((await at(2).consul(["kv", "put", "joined", "yes"])).code, 0);
+    assert.equal((await at(1).consul(["kv", "get", "joined"])).stdout, "yes\n");
+  });
+
+  it("the first is started again without -bootstrap, and the group goes on without and with it", async () => {
+    at(0).signal("SIGTERM");
+    await at(0).ended();
+    await until<string>(at(1), "/v1/status/leader", (leader) => leader !== "" && leader !== `${at(0).address}:8300`);
+    assert.equal((await at(1).consul(["kv", "put", "alone", "two"])).code, 0);
+    servers[0] = await start(1);
+    await until<{ Value: string }[]>(at(0), "/v1/kv/alone?stale", (pairs) => pairs.length === 1);
+    assert.equal((await at(0).consul(["kv", "get", "joined"])).stdout, "yes\n");
+  });
+});
