@@ -123,17 +123,22 @@ export const noFaults: Faults = {
 
 const messageKinds: readonly RaftMessage["kind"][] = ["preVote", "vote", "voteReply", "append", "appendReply", "heartbeat"];
 
+/** What the swarm leans towards: leaders that change all the time, disks that are bad, or a little of everything. */
+export const profiles = ["turbulent", "brittle", "mixed"] as const;
+export type Profile = (typeof profiles)[number];
+
 /** The swarm's draw for one seed. */
-export function drawFaults(random: Random): Faults {
+export function drawFaults(random: Random, wanted?: Profile): Faults {
   const maybe = (value: number): number => (below(random, 3) === 0 ? 0 : value);
   const either = (): boolean => below(random, 2) === 0;
   const small = either();
   const longLease = either();
-  const profile = below(random, 3);
-  // A third of all groups changes leaders so often that entries of several terms wait to be committed at once.
-  const turbulent = profile === 0;
-  // Another third has bad disks: files are small, so that they come and go, snapshots frequent, and crashes, too.
-  const brittle = profile === 1;
+  const drawn = profiles[below(random, profiles.length)];
+  const profile = wanted ?? drawn;
+  // Entries of several terms wait to be committed at once.
+  const turbulent = profile === "turbulent";
+  // Files are small, so that they come and go, snapshots frequent, and crashes, too.
+  const brittle = profile === "brittle";
   const delayMax = 1 + below(random, either() ? 8 : 50);
   return {
     loss: maybe(below(random, 150)),
@@ -158,7 +163,7 @@ export function drawFaults(random: Random): Faults {
     fullEvery: !turbulent && below(random, 3) === 0 ? 500 + below(random, 3000) : 0,
     fullMax: 20 + below(random, 1500),
     damageEvery: turbulent ? 0 : brittle ? 100 + below(random, 1500) : maybe(200 + below(random, 3000)),
-    segmentBytes: brittle ? 256 + below(random, 1024) : either() ? 512 + below(random, 4096) : 65_536,
+    segmentBytes: brittle ? 256 + below(random, either() ? 512 : 8192) : either() ? 512 + below(random, 4096) : 65_536,
     extendBytes: either() ? 256 : 4096,
     changeEvery: maybe(200 + below(random, 1500)),
     changesMax: 1 + below(random, 3),

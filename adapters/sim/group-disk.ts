@@ -42,6 +42,8 @@ export interface DiskWork {
   wait(duration: Millis, act: () => void): void;
   /** Undefined: as long as a sync takes. */
   readonly first?: Millis;
+  /** The log has a new file, with nothing in it yet. */
+  begun?(): void;
   done(): void;
   /** Nobody knows what was stored. */
   failed(error: AgentError): void;
@@ -212,7 +214,9 @@ export class GroupDisk {
         if (step.kind === "sync" || step.kind === "syncNames") {
           const duration = waited++ === 0 && work.first !== undefined ? work.first : this.#syncTime();
           work.wait(duration, () => {
-            if (attempt(now)) next();
+            if (!attempt(now)) return;
+            if (now.kind === "syncNames" && at < steps.length) work.begun?.();
+            next();
           });
           return;
         }

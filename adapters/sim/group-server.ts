@@ -489,9 +489,14 @@ export class GroupServer {
           if (fails) failed(new AgentError("storage-failed", { message: "input/output error" }));
           else act();
         }),
+      begun: () => {
+        // Not at once: what struck would be gone on with.
+        this.#group.at(0, () => this.life === life && this.#group.delicate(this.id, "new segment"));
+      },
       done: () =>
         this.deliver(() => {
           this.#writeSince = undefined;
+          if (taken.compactTo !== undefined) this.#group.delicate(this.id, "compacted");
           trace.mark(this.#group.now, happened.written, this.number, taken.ticket, taken.write.entries.length);
           trace.tell(this.#group.now, this.id, machine, `wrote ${taken.write.entries.length} entries`);
           this.feed({ kind: "written", ticket: taken.ticket });

@@ -13,13 +13,13 @@ import { entryConfiguration } from "../../core/raft/messages.ts";
 import { majority } from "../../core/raft/quorum.ts";
 import type { Millis, NodeId, Term } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
-import { DamageMap, damages } from "./damage.ts";
+import { type Damage, DamageMap, damages } from "./damage.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Faults } from "./faults.ts";
 import { describeConfiguration, GroupServer, type Reply, type Request } from "./group-server.ts";
 import { Ledger } from "./ledger.ts";
 import { Links } from "./links.ts";
-import type { Surroundings } from "./surroundings.ts";
+import type { Moment, Surroundings } from "./surroundings.ts";
 import { happened, type Trace } from "./trace.ts";
 
 /** Servers that exist besides those the group begins with: to be added as learners, and then as voters. */
@@ -39,6 +39,7 @@ export class Group implements Surroundings {
   readonly #links: Links;
   readonly #mishaps: Random;
   readonly #strikes: Random;
+  readonly #diskStrikes: Random;
   readonly #bootstrap: Configuration;
   #now: Millis = 0;
   #survivors: ReadonlySet<NodeId> | undefined;
@@ -50,6 +51,7 @@ export class Group implements Surroundings {
     this.#links = new Links(faults, this.random.fork("links"));
     this.#mishaps = this.random.fork("mishaps");
     this.#strikes = this.random.fork("strikes");
+    this.#diskStrikes = this.random.fork("disk strikes");
     const ids = Array.from({ length: size }, (_, at) => `s${at + 1}`);
     this.#bootstrap = { servers: ids.map((id) => ({ id, address: id, voter: true })) };
     for (let at = 0; at < spares; at++) ids.push(`s${size + at + 1}`);
@@ -126,7 +128,11 @@ export class Group implements Surroundings {
     );
   }
 
-  delicate(id: NodeId, moment: "leads" | "campaigns"): void {
+  delicate(id: NodeId, moment: Moment): void {
+    if (moment === "compacted" || moment === "new segment") {
+      this.#strikeDisk(id, moment);
+      return;
+    }
     const random = this.#strikes;
     if (this.#survivors !== undefined || below(random, 1000) >= this.faults.strike) return;
     if (moment === "campaigns") {
@@ -142,6 +148,16 @@ export class Group implements Surroundings {
       if (isolate) this.#isolate(server, random);
       else this.#crash(server, random);
     });
+  }
+
+  #strikeDisk(id: NodeId, moment: "compacted" | "new segment"): void {
+    const random = this.#diskStrikes;
+    const server = this.#byId.get(id);
+    if (server === undefined || this.#survivors !== undefined) return;
+    const { strike, damageEvery, crashEvery } = this.faults;
+    if (moment === "compacted") {
+      if (damageEvery > 0 && below(random, 10) === 0) this.#hurt(server, "rotten snapshot", random);
+    } else if (crashEvery > 0 && below(random, 1000) < strike / 4) this.#crash(server, random);
   }
 
   #isolate(server: GroupServer, random: Random): void {
@@ -288,13 +304,17 @@ export class Group implements Surroundings {
   #damage(random: Random): void {
     const server = this.servers[below(random, this.servers.length)];
     const damage = damages[below(random, damages.length)];
-    if (server === undefined || damage === undefined) return;
+    if (server !== undefined && damage !== undefined) this.#hurt(server, damage, random);
+  }
+
+  #hurt(server: GroupServer, damage: Damage, random: Random): void {
     if (!this.#damaged.mayHurt(server.id, this.#configurations()) || !server.disk.damage(damage)) return;
     this.#damaged.hurt(server.id);
     this.trace.mark(this.#now, happened.damaged, server.number, damage.length, 0);
     this.trace.tell(this.#now, server.id, server.machine, `its disk is hurt: ${damage}`);
     // Who never restarts never learns of it.
-    if (below(random, 2) === 0) server.plan(between(random, 0, 400), () => this.#crash(server, random));
+    if (below(random, 2) === 0)
+      server.plan(between(random, 0, below(random, 2) === 0 ? 5 : 400), () => this.#crash(server, random));
   }
 
   #changeMembers(random: Random): void {

@@ -141,7 +141,7 @@ export class History {
       return { client, call: from, return: Number.POSITIVE_INFINITY, input, output: undefined };
     });
     this.#ends.set(input.session, records);
-    keys.forEach((key, at) => this.#of(key).push(records[at] as KeyOperation));
+    for (const [at, key] of keys.entries()) this.#of(key).push(records[at] as KeyOperation);
   }
 
   /** A transaction over all the keys of {@link togetherModel}. */

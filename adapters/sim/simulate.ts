@@ -47,7 +47,7 @@ import { AgentError, messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { createRandom, seedOf } from "../shared/random.ts";
 import { Client, type Entry } from "./client.ts";
-import { drawFaults, type FaultFamily, type Faults, noFaults, withoutFamily } from "./faults.ts";
+import { drawFaults, type FaultFamily, type Faults, noFaults, type Profile, withoutFamily } from "./faults.ts";
 import { Group } from "./group.ts";
 import type { GroupServer } from "./group-server.ts";
 import { History } from "./history.ts";
@@ -56,8 +56,8 @@ import { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 import { DrawnWorkload, lockKeys, registerNode } from "./workload.ts";
 
-export type { Entry, FaultFamily, Faults, SimulatedClient };
-export { faultFamilies } from "./faults.ts";
+export type { Entry, FaultFamily, Faults, Profile, SimulatedClient };
+export { faultFamilies, profiles } from "./faults.ts";
 
 export interface SimulateOptions {
   /** Everything that happens follows from it, and from the other options. */
@@ -70,6 +70,8 @@ export interface SimulateOptions {
   readonly operations?: number;
   /** "swarm" draws them from the seed, "none" leaves everything whole, or some of your own on top of "none". Default "swarm". */
   readonly faults?: "swarm" | "none" | Partial<Faults>;
+  /** What the swarm leans towards. Default: drawn from the seed. */
+  readonly profile?: Profile;
   /** Kinds of trouble to leave out: to find what a failure needs. */
   readonly without?: readonly FaultFamily[];
   /** Keep the story: one line for each event. */
@@ -176,7 +178,7 @@ class Run {
       });
     }
     const random = createRandom(seedOf(options.seed)).fork("options");
-    const drawn = drawFaults(random.fork("faults"));
+    const drawn = drawFaults(random.fork("faults"), options.profile);
     this.#size = options.servers ?? (random.uint32() % 3 === 0 ? 5 : 3);
     const clients = options.clients ?? 3 + (random.uint32() % 4);
     const wanted = options.faults ?? "swarm";

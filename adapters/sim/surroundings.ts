@@ -4,6 +4,12 @@ import type { Faults } from "./faults.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Trace } from "./trace.ts";
 
+/**
+ * When chance alone seldom strikes: it was elected, or has applied something for the first time since; it campaigns against
+ * another; its log has a new file without a record in it; its log was cut behind a new snapshot.
+ */
+export type Moment = "leads" | "campaigns" | "new segment" | "compacted";
+
 /** What a server needs of the group around it. */
 export interface Surroundings {
   readonly now: Millis;
@@ -19,7 +25,7 @@ export interface Surroundings {
   /** A client is told that a write took effect. */
   acknowledged(): void;
   /** Something happens to this server that a fault may now strike. */
-  delicate(id: NodeId, moment: "leads" | "campaigns"): void;
+  delicate(id: NodeId, moment: Moment): void;
   /** Its disk failed: the process ends. */
   failed(id: NodeId): void;
   /** Its disk was hurt, whether or not it knows. */

@@ -53,7 +53,7 @@ describe("a history is linearizable", () => {
     assert.equal(
       verdict(
         op(0, 1, acquire("s"), took),
-        op(2, never, { kind: "sessionEnd", session: "s", delayed: false }),
+        op(2, never, { kind: "sessionEnd", session: "s", delayed: false, deletes: false }),
         op(3, 4, acquire("t"), took),
       ),
       "linearizable",
