@@ -28,6 +28,8 @@ export interface ServerListOptions {
 
 const rebalanceInterval: Millis = 120_000;
 const rebalanceStagger: Millis = 60_000;
+/** While none answers. Gossip brings the news that one is back sooner, unless it was wrong about it. */
+const offlineInterval: Millis = 10_000;
 /** What all clients together may burden a server with by moving to it. */
 const connectionsPerSecondPerServer = 64;
 /** More than any datacenter has. */
@@ -39,6 +41,9 @@ export class ServerList {
   #timer: Timer | undefined;
   #stopped = false;
   #offline = false;
+  /** Times that gossip brought a server: what a ping found before says nothing about it. */
+  #arrivals = 0;
+  #looking: Promise<void> | undefined;
 
   constructor(options: ServerListOptions) {
     this.#options = options;
@@ -65,7 +70,7 @@ export class ServerList {
     const known = new Set(this.#servers.map(keyOf));
     for (const [key, server] of present) {
       if (known.has(key)) continue;
-      this.#offline = false;
+      this.revived();
       this.#options.logger.log("info", "adding server", { server: describe(server) });
       this.#servers.splice(below(this.#options.random, this.#servers.length + 1), 0, server);
     }
@@ -89,12 +94,17 @@ export class ServerList {
 
   /** One of them is back: asking is worth while again. */
   revived(): void {
+    this.#arrivals++;
     this.#offline = false;
   }
 
-  /** Looks now for one that answers, which then comes first. */
+  /** Looks now for one that answers, which then comes first. One look at a time: who comes meanwhile shares it. */
   look(): Promise<void> {
-    return this.#rebalance();
+    this.#looking ??= this.#rebalance().then(() => {
+      this.#looking = undefined;
+      if (!this.#stopped) this.#arm();
+    });
+    return this.#looking;
   }
 
   stop(): void {
@@ -106,15 +116,13 @@ export class ServerList {
     const { clock, random, clusterSize } = this.#options;
     const staggered = rebalanceInterval + between(random, 0, rebalanceStagger);
     const paced = (clusterSize() * 1000) / (connectionsPerSecondPerServer * Math.max(1, this.#servers.length));
-    this.#timer = clock.after(Math.max(staggered, paced), () => {
-      void this.#rebalance().then(() => {
-        if (!this.#stopped) this.#arm();
-      });
-    });
+    this.#timer?.cancel();
+    this.#timer = clock.after(this.#offline ? offlineInterval : Math.max(staggered, paced), () => void this.look());
   }
 
   async #rebalance(): Promise<void> {
     if (this.#servers.length === 0) return;
+    const before = this.#arrivals;
     for (const server of shuffle(this.#options.random, [...this.#servers])) {
       if (!(await this.#options.ping(server))) continue;
       const at = this.#servers.findIndex((known) => keyOf(known) === keyOf(server));
@@ -129,6 +137,7 @@ export class ServerList {
       });
       return;
     }
+    if (before !== this.#arrivals) return;
     this.#offline = true;
     this.#options.logger.log("debug", "No healthy servers during rebalance, aborting");
   }

@@ -47,6 +47,12 @@ async function body(response: Promise<Response>): Promise<string> {
   return (await response).body.trim();
 }
 
+/** What it logged, apart from the requests it answered. */
+function log({ output }: RunningAgent): string {
+  const lines = output.split("\n").filter((line) => !line.includes(" agent.http: "));
+  return lines.slice(-40).join("\n");
+}
+
 /** Waits until a command prints what is wanted. */
 async function shows(agent: RunningAgent, args: readonly string[], wanted: RegExp): Promise<void> {
   let shown = "";
@@ -56,7 +62,7 @@ async function shows(agent: RunningAgent, args: readonly string[], wanted: RegEx
       shown = await cli(agent, ...args);
       return wanted.test(shown);
     },
-    () => `${shown}\n${agent.output.slice(-3000)}`,
+    () => `${shown}\n${log(agent)}`,
   );
 }
 
@@ -167,7 +173,7 @@ describe("a datacenter of ours and one of real Consul servers", { skip }, () => 
       await eventually(
         "the service is found",
         async () => JSON.parse(await body(agent.request("GET", `/v1/health/service/web?passing&dc=${to.name}`))).length === 1,
-        () => agent.output.slice(-3000),
+        () => log(agent),
       );
       assert.equal(await agent.dig(`${to.server}.node.${to.name}.consul`, "+short"), `${to.agent.address}\n`);
       assert.equal(
@@ -204,7 +210,7 @@ describe("a datacenter of ours and one of real Consul servers", { skip }, () => 
       await eventually(
         "the event is there",
         async () => /"hello"/.test(await body(to.agent.request("GET", "/v1/event/list"))),
-        () => to.agent.output.slice(-3000),
+        () => log(to.agent),
       );
     }
   });
@@ -291,7 +297,7 @@ describe("a real Consul server that joins a datacenter of ours", { skip }, () =>
     await eventually(
       "it answers again",
       async () => (await ours.agent.request("GET", "/v1/kv/none?dc=dc2")).status === 404,
-      () => ours.agent.output.slice(-3000),
+      () => log(ours.agent),
       60,
     );
   });
