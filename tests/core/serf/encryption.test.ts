@@ -1,9 +1,13 @@
 /** Encrypted pools in virtual time: keys that rotate while members crash, and encryption enabled member by member. */
+import { MemoryFileStore } from "../../../adapters/shared/memory.ts";
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import type { Datagrams } from "../../../core/ports/datagrams.ts";
+import type { FileStore } from "../../../core/ports/storage.ts";
+import type { Address } from "../../../core/ports/net.ts";
+import { shuffle } from "../../../core/ports/random.ts";
 import type { Logger } from "../../../core/ports/telemetry.ts";
 import type { KeyOperation } from "../../../core/serf/keys.ts";
-import { createPool, type Pool, type PoolOptions } from "../../../core/serf/pool.ts";
+import { createPool, type Pool, type PoolEvent, type PoolOptions } from "../../../core/serf/pool.ts";
 import { Keyring } from "../../../core/swim/keyring.ts";
 import { fromBase64, toBase64 } from "../../../core/types/bytes.ts";
 import { messageOf } from "../../../core/types/errors.ts";
@@ -264,5 +268,78 @@ describe("enabling encryption member by member", () => {
     assert.match(told()[1] as string, /is not encrypted from=10\.0\.0\.2:\d+ \(and 2 more like it\)$/);
     await world.pass(10_000);
     assert.equal(told().length, 2);
+  });
+});
+
+describe("recorded gossip played again", () => {
+  it("changes nothing, not even for a member that restarted since: no event, query, goodbye or change of keys happens twice", async () => {
+    const world = new VirtualWorld();
+    const random = createRandom(seedOf("replay"));
+    const recorded: { readonly to: Address; readonly payload: Uint8Array }[] = [];
+    const tapped: Datagrams = {
+      bind: async (at, receive) => {
+        const socket = await world.datagrams().bind(at, receive);
+        return {
+          ...socket,
+          send: (to, payload) => {
+            recorded.push({ to, payload: payload.slice() });
+            socket.send(to, payload);
+          },
+        };
+      },
+    };
+    const events: string[] = [];
+    const files = new Map<string, FileStore>();
+    const filesOf = (name: string): FileStore => {
+      const own = files.get(name) ?? new MemoryFileStore();
+      files.set(name, own);
+      return own;
+    };
+    const begin = async (name: string): Promise<Pool> => {
+      const onEvent = (event: PoolEvent) => {
+        if (event.kind === "user" || event.kind === "query") events.push(`${name} ${event.kind} ${event.name}`);
+        else if (event.kind === "keys") events.push(`${name} keys`);
+      };
+      const snapshot = { files: filesOf(name), name: "serf/local.snapshot", rejoinAfterLeave: false };
+      const { pool } = await started(world, name, { keyring: new Keyring([old, fresh]), datagrams: tapped, onEvent, snapshot });
+      if (name !== "a") await world.settle(pool.join([host("a")]));
+      return pool;
+    };
+    const [a, b, d] = [await begin("a"), await begin("b"), await begin("d")];
+    let c = await begin("c");
+    await world.pass(3000);
+    await a.userEvent("deploy", new Uint8Array(0), false);
+    await world.settle(b.query("load", undefined));
+    await world.settle(a.keys("use", fresh));
+    await world.settle(d.leave());
+    await d.stop();
+    await world.settle(a.keys("use", old));
+    await world.pass(2000);
+    await c.stop();
+    c = await begin("c");
+    await world.pass(20_000);
+    const state = () => ({
+      keys: [a, b, c].map((pool) => pool.ownKeys()),
+      members: [a, b, c].map((pool) => pool.members().map(({ name, status }) => `${name} ${status}`)),
+    });
+    const [before, heard] = [state(), events.slice()];
+    const agreed = ["a alive", "b alive", "c alive", "d left"];
+    for (const seen of before.members.slice(0, 2)) assert.deepEqual([...seen].sort(), agreed);
+
+    const stranger = await world.datagrams().bind({ host: "10.0.0.9", port: 1 }, () => {});
+    assert.ok(recorded.length > 200, `${recorded.length}`);
+    // Others' answers to what is played must not be played again.
+    const played = shuffle(random, recorded.slice());
+    for (const [at, { to, payload }] of [...played, ...played].entries()) {
+      stranger.send(to, payload);
+      if (at % 5 === 0) await world.pass(20);
+    }
+    await world.pass(60_000);
+    assert.deepEqual(events, heard);
+    assert.deepEqual(state().keys, before.keys);
+    const after = state().members as [readonly string[], readonly string[], readonly string[]];
+    for (const seen of after.slice(0, 2)) assert.deepEqual([...seen].sort(), agreed);
+    // Nobody had told c that there was a d: it believes the recording until d does not answer.
+    assert.deepEqual(after[2].filter((seen) => seen.endsWith("alive")).sort(), ["a alive", "b alive", "c alive"]);
   });
 });
