@@ -337,9 +337,9 @@ describe("recorded gossip played again", () => {
     await world.pass(60_000);
     assert.deepEqual(events, heard);
     assert.deepEqual(state().keys, before.keys);
-    const after = state().members as [readonly string[], readonly string[], readonly string[]];
+    const after = state().members;
     for (const seen of after.slice(0, 2)) assert.deepEqual([...seen].sort(), agreed);
     // Nobody had told c that there was a d: it believes the recording until d does not answer.
-    assert.deepEqual(after[2].filter((seen) => seen.endsWith("alive")).sort(), ["a alive", "b alive", "c alive"]);
+    assert.deepEqual(after[2]?.filter((seen) => seen.endsWith("alive")).sort(), ["a alive", "b alive", "c alive"]);
   });
 });
