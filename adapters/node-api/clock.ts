@@ -4,9 +4,15 @@ import type { Millis } from "../../core/types/ids.ts";
 /** The longest delay the platform's timer takes; beyond it the timer would fire at once. */
 const platformDelayMax: Millis = 2 ** 31 - 1;
 
-/** `Clock` over `performance.now` and `setTimeout`: the same on Node, Bun, Deno and in a browser. */
+/** `Clock` over `performance.now`, `setTimeout` and `setImmediate`, which Node, Bun and Deno share. */
 export function createClock(): Clock {
-  return { monotonic: () => performance.now(), wall: () => Date.now(), after: (delay, fire) => new PlatformTimer(delay, fire) };
+  return {
+    monotonic: () => performance.now(),
+    wall: () => Date.now(),
+    after: (delay, fire) => new PlatformTimer(delay, fire),
+    // Behind all sockets and files that are ready in this turn of the loop.
+    soon: (fire) => void setImmediate(fire),
+  };
 }
 
 class PlatformTimer implements Timer {

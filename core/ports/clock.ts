@@ -12,4 +12,15 @@ export interface Clock {
   wall(): EpochMillis;
   /** Calls `fire` once, no earlier than `delay` from now. Delays beyond 2^31 ms are honoured. */
   after(delay: Millis, fire: () => void): Timer;
+  /**
+   * Calls `fire` once, after everything that is ready by now has had its turn, and without waiting for anything else:
+   * what many requests that arrived together ask for can then be done together. Where it is left out, microtasks serve.
+   */
+  soon?(fire: () => void): void;
+}
+
+/** Calls `fire` as {@link Clock.soon} says, or in a microtask. */
+export function runSoon(clock: Clock, fire: () => void): void {
+  if (clock.soon !== undefined) clock.soon(fire);
+  else void Promise.resolve().then(fire);
 }

@@ -1,7 +1,7 @@
 /**
  * Where Raft meets `await`: the three lanes of the machine over ports.
  *
- *   inputs ─► machine.step ─► one turn per microtask: ─► send            network lane
+ *   inputs ─► machine.step ─► one turn for all:       ─► send            network lane
  *                                                     ─► store.write     disk lane, one in flight; compaction rides along
  *                                                     ─► apply           state-machine lane, synchronous
  *
@@ -10,7 +10,7 @@
  *
  * Cost of a proposal: one promise, one waiter, one log entry; per batch: one step, one write, one apply.
  */
-import type { Clock, Timer } from "../ports/clock.ts";
+import { type Clock, runSoon, type Timer } from "../ports/clock.ts";
 import type { LogEntry, RaftStore, SnapshotMeta, SnapshotStore } from "../ports/storage.ts";
 import type { Logger } from "../ports/telemetry.ts";
 import type { Bytes } from "../types/bytes.ts";
@@ -343,7 +343,7 @@ export class RaftDriver {
   #queueTurn(): void {
     if (this.#turnQueued) return;
     this.#turnQueued = true;
-    void Promise.resolve().then(this.#turn);
+    runSoon(this.#clock, this.#turn);
   }
 
   readonly #turn = (): void => {

@@ -3,9 +3,10 @@
  *
  *   frame:  length (4 bytes, of what follows the type) · type (1 byte) · body
  *
- * Frames queued within one turn leave as one write. A length is checked before anything is kept, and nothing is
+ * Frames queued together leave as one write. A length is checked before anything is kept, and nothing is
  * allocated for bytes that have not arrived.
  */
+import { type Clock, runSoon } from "../ports/clock.ts";
 import type { ByteStream } from "../ports/streams.ts";
 import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
@@ -111,14 +112,20 @@ interface Queued {
 export class Outbox {
   readonly #stream: ByteStream;
   readonly #bytesMax: number;
+  readonly #clock: Clock | undefined;
   #queue: Queued[] = [];
   #bytes = 0;
+  /** Writing, or about to. */
   #flushing = false;
+  /** To be written when all who are ready have had their say. */
+  #due = false;
   #gone = false;
 
-  constructor(stream: ByteStream, bytesMax: number) {
+  /** With a clock, frames that cannot be dropped are gathered as {@link Clock.soon} says; otherwise in a microtask. */
+  constructor(stream: ByteStream, bytesMax: number, clock?: Clock) {
     this.#stream = stream;
     this.#bytesMax = bytesMax;
+    this.#clock = clock;
   }
 
   push(frame: Bytes, droppable: boolean): void {
@@ -126,10 +133,22 @@ export class Outbox {
     this.#bytes += frame.length;
     if (this.#bytes > this.#bytesMax) this.#drop();
     if (this.#flushing || this.#gone) return;
-    this.#flushing = true;
-    // At the end of the turn: what else the turn has to say joins in.
-    void Promise.resolve().then(() => this.#flush());
+    // Raft's turn has gathered what arrived together. Requests and answers come one by one, each from its own client.
+    if (droppable || this.#clock === undefined) {
+      this.#flushing = true;
+      void Promise.resolve().then(() => this.#flush());
+    } else if (!this.#due) {
+      this.#due = true;
+      runSoon(this.#clock, this.#onSoon);
+    }
   }
+
+  readonly #onSoon = (): void => {
+    this.#due = false;
+    if (this.#flushing || this.#gone) return;
+    this.#flushing = true;
+    void this.#flush();
+  };
 
   /** Frames that the stream was never given. */
   unsent(): readonly Bytes[] {

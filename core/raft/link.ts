@@ -151,7 +151,10 @@ export class Link {
       const reader = new FrameReader(stream);
       const hello = await this.#greet(stream, reader);
       timer.cancel();
-      if (this.#life !== undefined && this.#life !== hello.life) onGone();
+      if (this.#life !== undefined && this.#life !== hello.life) {
+        this.#kept = []; // meant for the process that is gone
+        onGone();
+      }
       this.#life = hello.life;
       this.#open(stream);
       await this.#receive(stream, reader);
@@ -180,7 +183,7 @@ export class Link {
     this.#complained = false;
     this.#heardAt = this.#options.clock.monotonic();
     this.#openedAt = this.#heardAt;
-    const outbox = new Outbox(stream, sendBytesMax);
+    const outbox = new Outbox(stream, sendBytesMax, this.#options.clock);
     this.#outbox = outbox;
     for (const frame of this.#kept) outbox.push(frame, true);
     this.#kept = [];

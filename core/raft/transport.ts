@@ -94,7 +94,7 @@ export class RaftTransport {
     const peer = await this.#greeted(stream, reader);
     if (peer === undefined) return;
     this.#links.get(peer)?.poke();
-    const outbox = new Outbox(stream, sendBytesMax);
+    const outbox = new Outbox(stream, sendBytesMax, this.#options.clock);
     let open = 0;
     for (let frame = await reader.read(); frame !== undefined; frame = await reader.read()) {
       switch (frame.type) {

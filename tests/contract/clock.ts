@@ -1,3 +1,4 @@
+import { runSoon } from "../../core/ports/clock.ts";
 import { assert, describe } from "../support/harness.ts";
 import { claim, deferred, type Subject } from "./subject.ts";
 
@@ -14,6 +15,20 @@ export function clockContract(subject: Subject): void {
   describe(`clock of ${subject.name}`, () => {
     claim(subject, "a timer fires no earlier than its delay", async () => {
       for (const delay of [0, 0.4, 1, 1.5, 7, 20]) assert.ok(await elapsed(delay), `delay ${delay}`);
+    });
+
+    claim(subject, "what is to run soon runs in the order in which it was asked for, each once and not at once", async () => {
+      const order: number[] = [];
+      const all = deferred<void>();
+      for (const which of [1, 2, 3]) {
+        runSoon(clock, () => {
+          order.push(which);
+          if (which === 3) all.resolve();
+        });
+      }
+      assert.deepEqual(order, []);
+      await all.promise;
+      assert.deepEqual(order, [1, 2, 3]);
     });
 
     claim(subject, "timers fire in the order of their delays, not of their making", async () => {

@@ -4,6 +4,7 @@ import { encodeFrame, FrameReader, frameType, Outbox } from "../../../core/raft/
 import { encodeHello, protocolVersion } from "../../../core/raft/greeting.ts";
 import type { RaftMessage } from "../../../core/raft/messages.ts";
 import { RaftTransport } from "../../../core/raft/transport.ts";
+import type { Clock } from "../../../core/ports/clock.ts";
 import type { Address } from "../../../core/ports/net.ts";
 import type { ByteStream } from "../../../core/ports/streams.ts";
 import { type Bytes, concat, text, utf8 } from "../../../core/types/bytes.ts";
@@ -88,6 +89,35 @@ describe("an outbox", () => {
     free?.();
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(written, ["ab", "defghi"]);
+  });
+
+  it("gathers requests until all who are ready have had their say, and sends a message with what was gathered", async () => {
+    const written: string[] = [];
+    const waiting: (() => void)[] = [];
+    const clock: Clock = {
+      monotonic: () => 0,
+      wall: () => 0,
+      after: () => ({ cancel() {} }),
+      soon: (fire) => void waiting.push(fire),
+    };
+    const soon = async () => {
+      for (const fire of waiting.splice(0)) fire();
+      await Promise.resolve();
+    };
+    const outbox = new Outbox({ ...streamOf([]), write: (chunk) => written.push(text(chunk)) > 0 }, 100, clock);
+    for (const letter of "abc") {
+      outbox.push(utf8(letter), false);
+      await Promise.resolve();
+    }
+    assert.deepEqual(written, []);
+    await soon();
+    assert.deepEqual(written, ["abc"]);
+    outbox.push(utf8("d"), false);
+    outbox.push(utf8("e"), true);
+    await Promise.resolve();
+    assert.deepEqual(written, ["abc", "de"]);
+    await soon();
+    assert.deepEqual(written, ["abc", "de"]);
   });
 
   it("knows what it has not sent when the stream goes, and sends no more", async () => {
