@@ -1,22 +1,5 @@
-/** The program `consul` on Deno. Everything heavy is imported when it is needed: most commands only ask an agent something. */
-import { runCommandLine } from "../../plugins/cli/command-line.ts";
+/** The program `consul` on Deno. */
+import { runConsul } from "../compose/main.ts";
 import { createRuntime } from "./runtime.ts";
 
-const runtime = createRuntime({ gated: true });
-const code = await runCommandLine({
-  argv: runtime.host.argv,
-  host: runtime.host,
-  httpClient: runtime.httpClient,
-  clock: runtime.clock,
-  crypto: runtime.crypto,
-  processes: runtime.processes,
-  runAgent: async ({ flags }) => {
-    const [{ runAgent }, { httpPlugin }, { dnsPlugin }] = await Promise.all([
-      import("../compose/run-agent.ts"),
-      import("../../plugins/http/plugin.ts"),
-      import("../../plugins/dns/plugin.ts"),
-    ]);
-    return runAgent({ runtime, flags, plugins: [dnsPlugin, httpPlugin] });
-  },
-});
-runtime.host.exit(code);
+await runConsul(createRuntime({ gated: true }));

@@ -252,18 +252,6 @@ function proxyObject(given: DecodedFields | undefined, kind: string): JsonObject
   return given as JsonObject;
 }
 
-/** The kind of check a definition describes: Consul fills it in for /v1/catalog/register. */
-export function typeOfDefinition(definition: JsonObject): string {
-  const has = (name: string): boolean => definition[name] !== undefined;
-  if (has("DockerContainerID")) return "docker";
-  if (has("ScriptArgs")) return "script";
-  if (has("HTTP")) return "http";
-  if (has("TTL")) return "ttl";
-  if (has("TCP")) return "tcp";
-  if (has("GRPC")) return "grpc";
-  return has("AliasNode") || has("AliasService") ? "alias" : "";
-}
-
 /** A check as /v1/catalog/register and transactions take it. */
 export function checkFields(given: DecodedFields): CheckFields {
   const definition = (fields(given["Definition"]) ?? {}) as JsonObject;

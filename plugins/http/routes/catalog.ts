@@ -1,4 +1,5 @@
 /** /v1/catalog/: nodes, services, and registering them directly. */
+import { checkTypeOf } from "../../../core/catalog/check-type.ts";
 import type { NodeRecord, ServiceInstance, ServiceRecord } from "../../../core/catalog/records.ts";
 import {
   checkFields,
@@ -12,7 +13,6 @@ import {
   serviceFields,
   stringMap,
   text,
-  typeOfDefinition,
 } from "../bodies.ts";
 import { type ApiContext, serveShared } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
@@ -181,7 +181,7 @@ function registeredCheck(given: DecodedFields) {
   const node = text(given["Node"]);
   return {
     ...check,
-    type: check.type === "" ? typeOfDefinition(check.definition) : check.type,
+    type: check.type === "" ? checkTypeOf(check.definition) : check.type,
     ...(node === "" ? {} : { node }),
   };
 }

@@ -1,7 +1,8 @@
 /** /v1/session/: create, destroy, renew, read. */
-import { formatDuration, parseDuration } from "../../../core/config/duration.ts";
+import { parseDuration } from "../../../core/config/duration.ts";
 import type { NewSession } from "../../../core/catalog/commands.ts";
 import type { SessionRecord } from "../../../core/catalog/records.ts";
+import { sessionFault } from "../../../core/catalog/validate-session.ts";
 import { uuid } from "../../../core/ports/crypto.ts";
 import type { Millis } from "../../../core/types/ids.ts";
 import { fields, list, readBody, rejected, text, texts } from "../bodies.ts";
@@ -73,9 +74,6 @@ export function sessionRoutes(context: ApiContext): readonly Route[] {
   ];
 }
 
-/** Session TTLs Consul takes, milliseconds; the lower one is `session_ttl_min` when that is set. */
-const ttlMin = 10_000;
-const ttlMax = 86_400_000;
 const lockDelayDefault = 15_000;
 
 const sessionBody = custom(
@@ -116,12 +114,10 @@ async function create(context: ApiContext, request: HttpRequest): Promise<HttpRe
 function newSession(context: ApiContext, body: DecodedFields, here: boolean): NewSession {
   const { config } = context.agent;
   const node = body["Node"] === undefined ? config.nodeName : text(body["Node"]);
-  if (node === "") throw rejected("Must provide Node");
   const behavior = text(body["Behavior"]);
-  if (behavior !== "" && behavior !== "release" && behavior !== "delete")
-    throw rejected(`Invalid Behavior setting '${behavior}'`);
   const ttl = text(body["TTL"]);
-  if (here) checkTtl(ttl, config.sessionTtlMin);
+  const fault = sessionFault({ node, behavior, ttl: here ? ttl : "" }, config.sessionTtlMin);
+  if (fault !== undefined) throw rejected(fault);
   const serviceChecks = body["ServiceChecks"];
   return {
     id: uuid(context.crypto),
@@ -163,17 +159,6 @@ function lockDelayOf(given: unknown): Millis {
   }
   if (given === null) return lockDelayDefault;
   return nanoseconds < 1000 ? Math.max(0, nanoseconds * 1e3) : nanoseconds / 1e6;
-}
-
-function checkTtl(ttl: string, configuredMin: Millis): void {
-  if (ttl === "") return;
-  const parsed = parseDuration(ttl);
-  if (parsed.kind === "invalid") throw rejected(`Session TTL '${ttl}' invalid: ${parsed.problem}`);
-  const lowest = configuredMin > 0 ? configuredMin : ttlMin;
-  if (parsed.millis === 0 || (parsed.millis >= lowest && parsed.millis <= ttlMax)) return;
-  throw rejected(
-    `Invalid Session TTL '${BigInt(Math.round(parsed.millis * 1e6))}', must be between [${formatDuration(lowest)}=24h0m0s]`,
-  );
 }
 
 async function destroy(context: ApiContext, request: HttpRequest): Promise<HttpReply> {

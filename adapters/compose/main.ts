@@ -1,0 +1,27 @@
+/**
+ * The program `consul`, on whichever runtime. Everything heavy is imported when it is needed: most commands only ask an
+ * agent something.
+ */
+import { runCommandLine } from "../../plugins/cli/command-line.ts";
+import type { FullRuntime } from "../node-api/runtime.ts";
+
+/** Runs the command that the runtime's host was started with, to its end. */
+export async function runConsul(runtime: FullRuntime): Promise<void> {
+  const code = await runCommandLine({
+    argv: runtime.host.argv,
+    host: runtime.host,
+    httpClient: runtime.httpClient,
+    clock: runtime.clock,
+    crypto: runtime.crypto,
+    processes: runtime.processes,
+    runAgent: async ({ flags }) => {
+      const [{ runAgent }, { httpPlugin }, { dnsPlugin }] = await Promise.all([
+        import("../compose/run-agent.ts"),
+        import("../../plugins/http/plugin.ts"),
+        import("../../plugins/dns/plugin.ts"),
+      ]);
+      return runAgent({ runtime, flags, plugins: [dnsPlugin, httpPlugin] });
+    },
+  });
+  runtime.host.exit(code);
+}
