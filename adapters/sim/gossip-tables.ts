@@ -79,18 +79,21 @@ export function render(table: Table): readonly string[] {
   return [`### ${table.title}`, "", row(table.head), rule, ...table.rows.map(row), ""];
 }
 
+/** Everyone tells everyone of everyone: beyond it that takes minutes. */
+const formingMax = 300;
+
 export function convergence(size: TableSize, seed: number | string): Table {
   const rows = size.pools.map((members) => {
     const join = joining({ seed, members, layer: "serf" });
-    const form = forming({ seed, members });
+    const form = members > formingMax ? undefined : forming({ seed, members });
     const calm = telling({ seed, members, lossPerMille: 0 });
     const lossy = telling({ seed, members, lossPerMille: 250 });
     return [
       String(members),
       seconds(join.half),
       seconds(join.all),
-      seconds(form.all),
-      form.packetsPerMember.toFixed(0),
+      form === undefined ? "-" : seconds(form.all),
+      form === undefined ? "-" : form.packetsPerMember.toFixed(0),
       seconds(calm.half),
       seconds(calm.all),
       `${seconds(lossy.all)}${lossy.missed > 0 ? ` (${lossy.missed} wait for push-pull)` : ""}`,

@@ -1,14 +1,22 @@
 /** `consul members`: who is in the gossip pool, as the agent sees it. */
 import { formatAddress } from "../../../core/ports/net.ts";
-import { openApi } from "../api.ts";
+import { type Api, openApi } from "../api.ts";
 import { clientFlags } from "../client-flags.ts";
 import { type Call, CommandError, defineCommand, orFail, say } from "../command.ts";
-import { isObject, type Json } from "../json.ts";
+import { formatJson, isObject, type Json } from "../json.ts";
 import { compileRegexp } from "../regexp.ts";
 import { table } from "../table.ts";
+import { evidenceTable } from "../evidence-table.ts";
 
 const flags = {
   detailed: { kind: "bool", initial: false, help: "Print all tags of each member instead of the columns made from them." },
+  evidence: {
+    kind: "bool",
+    initial: false,
+    help: "Who accused which member of having failed, on what grounds, and what came of it, as this agent heard it. Not in Consul.",
+  },
+  format: { kind: "string", initial: "pretty", placeholder: "pretty|json", help: "Of -evidence." },
+  node: { kind: "string", initial: "", placeholder: "name", help: "Of -evidence: about one member only." },
   segment: {
     kind: "string",
     initial: "_all",
@@ -35,6 +43,7 @@ Exits with 2 when no member matches, so that scripts can ask whether one is ther
   examples: [
     { purpose: "List the members", line: "consul members" },
     { purpose: "Find out whether any failed", line: "consul members -status=failed" },
+    { purpose: "Find out why one failed", line: "consul members -evidence -node=node-b" },
     { purpose: "List the servers of all datacenters", line: "consul members -wan" },
   ],
   flags,
@@ -55,6 +64,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
   const matches = compileRegexp(flags.status);
   if ("error" in matches) throw new CommandError(`Failed to compile status regexp: ${matches.error}`);
   const api = await openApi(call);
+  if (flags.evidence) return evidence(call, api);
   const answer = await orFail(
     "Error retrieving members",
     api.getJson("/v1/agent/members", { segment: flags.segment, ...(flags.wan && { wan: "1" }) }),
@@ -64,6 +74,16 @@ async function run(call: Call<typeof flags>): Promise<number> {
   const segment = (row: Row): string => row.tags["segment"] ?? "";
   rows.sort((left, right) => compare(segment(left), segment(right)) || compare(left.name, right.name));
   say(context, table(flags.detailed ? detailed(rows) : standard(rows)));
+  return 0;
+}
+
+async function evidence(call: Call<typeof flags>, api: Api): Promise<number> {
+  const { context, flags } = call;
+  if (flags.format !== "pretty" && flags.format !== "json")
+    throw new CommandError(`Invalid format "${flags.format}": use pretty or json`);
+  const query = { ...(flags.node !== "" && { node: flags.node }), ...(flags.wan && { wan: "1" }) };
+  const answer = await orFail("Error retrieving evidence", api.getJson("/v1/agent/evidence", query));
+  say(context, flags.format === "json" ? formatJson(answer, "    ") : evidenceTable(answer));
   return 0;
 }
 

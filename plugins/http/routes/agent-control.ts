@@ -8,6 +8,8 @@ import { isReadable, metricsJson } from "../metrics.ts";
 import { isPretty } from "../query.ts";
 import { emptyReply, jsonReply, Refusal } from "../reply.ts";
 import { coordinateJson, memberJson } from "../shapes.ts";
+import { agentEvidenceRoutes } from "./agent-evidence.ts";
+import { monitor } from "./agent-monitor.ts";
 import { notSupported } from "./unbuilt.ts";
 
 export function agentControlRoutes(context: ApiContext): readonly Route[] {
@@ -15,8 +17,9 @@ export function agentControlRoutes(context: ApiContext): readonly Route[] {
   return [
     { path: "/v1/agent/self", methods: ["GET"], handle: (request) => self(context, request) },
     { path: "/v1/agent/members", methods: ["GET"], handle: (request) => members(context, request) },
+    ...agentEvidenceRoutes(context),
     { path: "/v1/agent/metrics", methods: ["GET"], handle: (request) => metrics(context, request) },
-    { path: "/v1/agent/monitor", methods: ["GET"], handle: monitor },
+    { path: "/v1/agent/monitor", methods: ["GET"], streams: true, handle: (request) => monitor(context, request) },
     {
       path: "/v1/agent/reload",
       methods: ["PUT"],
@@ -83,12 +86,4 @@ function metrics(context: ApiContext, request: HttpRequest): HttpReply {
   }
   if (!isReadable(context.metrics)) throw notSupported("/v1/agent/metrics on this runtime");
   return jsonReply(metricsJson(context.metrics), isPretty(request, context.agent));
-}
-
-const logLevels: ReadonlySet<string> = new Set(["TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR"]);
-
-function monitor(request: HttpRequest): HttpReply {
-  const level = request.query.get("loglevel");
-  if (level !== "" && !logLevels.has(level.toUpperCase())) throw new Refusal(400, `Bad request: Unknown log level: ${level}`);
-  throw notSupported("/v1/agent/monitor");
 }

@@ -1,0 +1,135 @@
+/** Errors planted in the gossip protocol, to measure its simulator: each must be found by the named rule. See mutants.ts. */
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import type { runGossipSeed } from "../../adapters/sim/gossip-swarm.ts";
+import { type Mutation, mutated } from "./mutants.ts";
+
+const root = process.env["TEST_ROOT"] as string;
+
+export interface GossipMutation extends Mutation {
+  /** The rule that finds it first, or one of several that may. */
+  readonly foundBy: readonly string[];
+}
+
+const one = (name: string, file: string, source: string, replacement: string, ...foundBy: string[]): GossipMutation => ({
+  name,
+  file,
+  edits: [[source, replacement]],
+  foundBy,
+});
+
+export const gossipMutations: readonly GossipMutation[] = [
+  one(
+    "forget to refute",
+    "core/swim/membership.ts",
+    "      this.#refute(member, suspect.incarnation);\n",
+    "",
+    "the accused refutes at once",
+  ),
+  one(
+    "refute with the accused incarnation",
+    "core/swim/membership.ts",
+    "Math.max(this.#incarnation, accused) + 1",
+    "Math.max(this.#incarnation, accused)",
+    "the accused refutes at once",
+  ),
+  one(
+    "believe an older incarnation",
+    "core/swim/membership.ts",
+    "else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
+    "else this.#adopt(now, alive);",
+    "incarnations never fall",
+    "after healing all tables agree",
+  ),
+  one(
+    "a suspect is never declared dead",
+    "core/swim/membership.ts",
+    "this.#suspicions.set(member.name, new Suspicion(this.#config, this.#table.size, suspect.from, now));",
+    "",
+    "the dead are known to be dead",
+    "after healing all tables agree",
+  ),
+  one(
+    "the end of a leaving member is a failure",
+    "core/serf/members.ts",
+    'if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) member.status = "left";',
+    'if (member.status === "leaving" && !saidGoodbye) member.status = "left";',
+    "who left has not failed",
+    "after healing all tables agree",
+  ),
+  one(
+    "an event is told of each time it is heard",
+    "core/serf/events.ts",
+    "slot.events.some((seen) => isSame(seen, entry))",
+    "slot.events.length > 8",
+    "an event is delivered once",
+  ),
+  one(
+    "events are not passed on",
+    "core/serf/serf.ts",
+    "if (this.#userEvent(message)) this.#eventQueue.add({ content: payload });",
+    "this.#userEvent(message);",
+    "an event reaches everyone",
+  ),
+  one(
+    "the budget of a packet is forgotten",
+    "core/swim/swim.ts",
+    "const riders = [...this.#queue.take(partOverhead, bytesLeft)];",
+    "const riders = [...this.#queue.take(partOverhead, 10 * bytesLeft)];",
+    "packets never exceed the limit",
+  ),
+  one(
+    "stalls are not noticed",
+    "core/swim/stall.ts",
+    "if (!(late > stallTolerance)) return undefined;",
+    "if (!(late > 1e9 * stallTolerance)) return undefined;",
+    "who stood still accuses nobody for it",
+  ),
+  one(
+    "a stall gives the lost time back, and no grace to read what waits",
+    "core/swim/stall.ts",
+    "postpone: late + probeTimeout }",
+    "postpone: Math.max(0, late - probeInterval) }",
+    "who stood still accuses nobody for it",
+  ),
+  one(
+    "own health has no limit",
+    "core/swim/awareness.ts",
+    "Math.min(this.#max - 1, Math.max(0, this.#score + change))",
+    "Math.max(0, this.#score + change)",
+    "health stays in its range",
+  ),
+  one(
+    "meta of a known member is not taken over",
+    "core/swim/membership.ts",
+    "member.meta = alive.meta === undefined ? undefined : owned(alive.meta);",
+    "member.meta ??= alive.meta;",
+    "after healing all tables agree",
+  ),
+];
+
+/** Bundles the swarm with the error in it. */
+export async function loadGossipMutant(mutation: GossipMutation, directory: string): Promise<typeof runGossipSeed> {
+  const contents = mutated(mutation);
+  const outfile = join(directory, `${mutation.name.replaceAll(/\W+/g, "-")}.mjs`);
+  const path = join(root, mutation.file);
+  await build({
+    entryPoints: [join(root, "adapters/sim/gossip-swarm.ts")],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "es2023",
+    packages: "external",
+    logLevel: "silent",
+    plugins: [
+      {
+        name: "mutation",
+        setup: (on) => on.onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents, loader: "ts" } : undefined)),
+      },
+    ],
+  });
+  const module = (await import(pathToFileURL(outfile).href)) as { readonly runGossipSeed: typeof runGossipSeed };
+  return module.runGossipSeed;
+}
