@@ -14,7 +14,16 @@
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { planReload } from "../config/reload.ts";
-import type { AgentApi, EventsApi, KeyringApi, LocalApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type {
+  AgentApi,
+  AutopilotApi,
+  EventsApi,
+  KeyringApi,
+  LocalApi,
+  Member,
+  SnapshotApi,
+  StoreApi,
+} from "../plugin/agent-api.ts";
 import { createHooks, type Hooks } from "../plugin/hooks.ts";
 import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
 import type { Logger, LogLevel, Runtime, Storage } from "../ports/mod.ts";
@@ -62,6 +71,7 @@ export class Agent implements AgentApi {
   readonly events: EventsApi;
   readonly snapshots?: SnapshotApi;
   readonly keyring?: KeyringApi;
+  readonly autopilot: AutopilotApi;
   readonly hooks: Hooks;
 
   readonly #dependencies: AgentDependencies;
@@ -113,6 +123,7 @@ export class Agent implements AgentApi {
     this.store = new LimitedStore(this.#role.store, clock, () => this.#config.limits);
     this.cluster = this.#role.cluster;
     if (this.#role.snapshots !== undefined) this.snapshots = this.#role.snapshots;
+    this.autopilot = this.#role.autopilot;
     if (this.#role.keyring !== undefined) this.keyring = this.#role.keyring;
     const retryJoin = (pool: "lan" | "wan", addresses: readonly string[], interval: Millis, attemptsMax: number): RetryJoin =>
       new RetryJoin({

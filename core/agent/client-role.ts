@@ -6,7 +6,7 @@
  *   ClientCluster: LAN gossip ──alive servers──► ClientServers
  */
 import type { StringMap } from "../catalog/records.ts";
-import type { SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { AutopilotApi, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import { ClientCluster } from "./client-cluster.ts";
@@ -20,6 +20,8 @@ export class ClientRole implements Role {
   readonly snapshots: SnapshotApi;
   /** A change would reach the LAN pool alone: Consul's clients refuse, too. */
   readonly keyring = undefined;
+
+  readonly autopilot: AutopilotApi;
 
   readonly #options: RoleOptions;
   readonly #servers: ClientServers;
@@ -42,6 +44,12 @@ export class ClientRole implements Role {
       clusterSize: () => this.cluster.members("lan").length,
     });
     this.store = this.#servers.store;
+    const { store } = this.#servers;
+    this.autopilot = {
+      configuration: (where) => store.autopilotConfiguration(where),
+      configure: (settings, where) => store.configureAutopilot(settings, where),
+      health: (where) => store.groupHealth(where),
+    };
     this.snapshots = new RemoteSnapshots({ connect: () => this.#servers.connect(), datacenter: config.datacenter });
     this.cluster = new ClientCluster({
       runtime,

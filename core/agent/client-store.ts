@@ -8,12 +8,14 @@
  */
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, Query, QueryKind, QueryOf, Selection } from "../catalog/queries.ts";
+import type { AutopilotRecord, AutopilotSettings } from "../catalog/records.ts";
 import { Fields, textOf } from "../codec/fields.ts";
 import type { Encodable, Value } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type {
   Blocking,
   DatacenterMap,
+  GroupHealth,
   RaftPeer,
   ReadMeta,
   ReadOptions,
@@ -22,13 +24,14 @@ import type {
   StoreApi,
 } from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
+import { decodeAutopilot, decodeGroupHealth, encodeAutopilot } from "../rpc/endpoints/autopilot.ts";
 import { decodeQueryMeta, encodeQueryOptions } from "../rpc/endpoints/query-options.ts";
 import { decodeDatacenterMaps } from "../rpc/endpoints/datacenter-maps.ts";
 import { instancesByAddress, type ReadMethod, readMethodByKind } from "../rpc/endpoints/reads.ts";
 import { writeCalls } from "../rpc/endpoints/writes.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, assert } from "../types/errors.ts";
-import type { Millis, NodeId } from "../types/ids.ts";
+import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
 import { RemoteWatches } from "./remote-watches.ts";
 import type { ServerCalls } from "./server-calls.ts";
 
@@ -148,6 +151,33 @@ export class ClientStore implements StoreApi {
   raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
     const decode = (reply: Value) => new Fields(reply).list("Servers").map(decodePeer);
     return this.#status("Operator.RaftGetConfiguration", decode, datacenter);
+  }
+
+  autopilotConfiguration(options: ReadOptions): Promise<AutopilotRecord> {
+    const { datacenter, token } = this.#target(options);
+    const args = {
+      Datacenter: datacenter,
+      ...encodeQueryOptions({ consistency: options.consistency, token, minIndex: 0, wait: 0 }),
+    };
+    return this.#call("Operator.AutopilotGetConfiguration", args, true, (reply) => decodeAutopilot(new Fields(reply)));
+  }
+
+  configureAutopilot(
+    settings: AutopilotSettings,
+    options: { readonly index?: LogIndex; readonly datacenter?: string; readonly token?: string },
+  ): Promise<boolean> {
+    const { datacenter, token } = this.#target(options);
+    const { index } = options;
+    const config = { ...settings, createIndex: 0, modifyIndex: index ?? 0 };
+    const args = { CAS: index !== undefined, Config: encodeAutopilot(config), Datacenter: datacenter, Token: token };
+    // Without a comparison the reply says nothing.
+    return this.#call("Operator.AutopilotSetConfiguration", args, false, (reply) => index === undefined || reply === true);
+  }
+
+  groupHealth(options: { readonly datacenter?: string; readonly token?: string }): Promise<GroupHealth> {
+    const { datacenter, token } = this.#target(options);
+    const args = { Datacenter: datacenter, ...encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 }) };
+    return this.#call("Operator.ServerHealth", args, true, decodeGroupHealth);
   }
 
   /** Takes a server out of the Raft configuration. */

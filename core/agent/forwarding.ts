@@ -2,6 +2,7 @@
  * What one server of a group asks another, and how it is written: CBOR, over core/raft/transport.ts.
  *
  *   follower ──write, writePiece, readIndex, renewSession, removeServer──► leader   (server-store.ts, large-writes.ts, server-care.ts)
+ *   follower ──groupHealth──► leader ──raftStats──► every server                    (autopilot.ts, server-health.ts)
  *   leader   ──belonging─────────────────────────────────────► a new server  (server-care.ts)
  *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts)
  *
@@ -26,6 +27,10 @@ export type ServerRequest =
   | { readonly kind: "renewSession"; readonly id: string }
   /** Takes a server out of the group. */
   | { readonly kind: "removeServer"; readonly id: NodeId }
+  /** "How far are you?" Answered by {@link RaftStats}; a contact that never was is negative. */
+  | { readonly kind: "raftStats" }
+  /** How the leader judges the servers. Answered by {@link GroupHealth}. */
+  | { readonly kind: "groupHealth" }
   /** "Which group are you of?" Answered by the IDs in its configuration; none when it has no data. */
   | { readonly kind: "belonging" }
   /** "I am about to found a group that you belong to." Answered by {@link FoundingAnswer}. */
@@ -63,6 +68,8 @@ export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
     case "renewSession":
     case "removeServer":
       return typeof id === "string" && id.length <= idLengthMax ? { kind, id } : undefined;
+    case "raftStats":
+    case "groupHealth":
     case "belonging":
     case "founding":
       return { kind };

@@ -29,6 +29,8 @@ export interface LeaderOptions {
   readonly self: string;
   readonly members: () => readonly Member[];
   readonly write: (command: Command) => Promise<CommandResult>;
+  /** Writes what a new group's catalog must hold. */
+  readonly initialise?: () => Promise<void>;
   /** Tells all servers who leads now. */
   readonly announce: () => void;
   readonly now: () => number;
@@ -74,6 +76,8 @@ export class Leader {
     onLeading();
     for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
     this.#noteTombstones(catalog.lastIndex);
+    await this.#options.initialise?.();
+    if (stage !== this.#stage) return;
     await this.reconcile();
     if (stage !== this.#stage) return;
     announce();

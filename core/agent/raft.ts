@@ -173,6 +173,11 @@ export class Raft {
     return this.#machine?.lastIndex ?? 0;
   }
 
+  /** Of the last entry. */
+  get lastTerm(): Term {
+    return this.#machine?.lastTerm ?? 0;
+  }
+
   get term(): Term {
     return this.#driver?.state().term ?? 0;
   }

@@ -4,7 +4,7 @@
  */
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, KeyringApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
+import type { AutopilotApi, ClusterApi, KeyringApi, Member, SnapshotApi, StoreApi } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { Logger, Runtime, Storage } from "../ports/mod.ts";
 import type { Bytes } from "../types/bytes.ts";
@@ -14,6 +14,7 @@ export interface Role {
   readonly cluster: RoleCluster;
   /** Undefined: this role has no state of its own to save. */
   readonly snapshots: SnapshotApi | undefined;
+  readonly autopilot: AutopilotApi;
   /** Undefined: gossip's keys are a matter of servers. */
   readonly keyring: KeyringApi | undefined;
   /**

@@ -15,7 +15,7 @@ import { sessionFault } from "../catalog/validate-session.ts";
 import type { Fields } from "../codec/fields.ts";
 import { type Encodable, Encoded, encode } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { ClusterApi, KeyringApi, ReadMeta, ReadOptions, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type { AutopilotApi, ClusterApi, KeyringApi, ReadMeta, ReadOptions, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import { type Clock, type Crypto, type Logger, uuid } from "../ports/mod.ts";
 import { encodeDatacenterMaps } from "../rpc/endpoints/datacenter-maps.ts";
 import { decodeQueryOptions, encodeQueryMeta } from "../rpc/endpoints/query-options.ts";
@@ -43,6 +43,8 @@ import { requestDatacenter } from "./rpc-request.ts";
 export interface RpcEndpointsOptions {
   readonly store: StoreApi;
   readonly cluster: ClusterApi;
+  /** Absent: its methods are unknown. */
+  readonly autopilot?: AutopilotApi;
   readonly config: () => AgentConfig;
   readonly clock: Clock;
   readonly crypto: Crypto;
@@ -73,7 +75,7 @@ export function rpcEndpoints(options: RpcEndpointsOptions): RpcEndpoints {
     ...[...readMethods].map(([name, method]) => [name, (args, call) => read(options, method, args, call)] as NamedHandler),
     ...dumpHandlers(options.store),
     ...statusHandlers(options),
-    ...operatorHandlers(options.cluster, () => options.config().autopilot),
+    ...operatorHandlers(options.cluster, options.autopilot),
     ...(options.keyring === undefined ? [] : keyringHandlers(options.keyring)),
     ...writeHandlers(options, coordinates),
     ...sessionHandlers(options),

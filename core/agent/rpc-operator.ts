@@ -1,9 +1,9 @@
 /** Operator.*: the Raft group and what cares for it, for whoever runs `consul operator` at a client agent. */
 import type { Encodable } from "../codec/msgpack.ts";
-import type { AutopilotConfig } from "../config/config.ts";
 import { goQuote } from "../config/go-text.ts";
-import type { ClusterApi, RaftPeer } from "../plugin/agent-api.ts";
-import { nanoseconds } from "../rpc/endpoints/wire-values.ts";
+import type { AutopilotApi, ClusterApi, RaftPeer } from "../plugin/agent-api.ts";
+import { decodeAutopilot, encodeAutopilot, encodeGroupHealth } from "../rpc/endpoints/autopilot.ts";
+import { decodeQueryOptions } from "../rpc/endpoints/query-options.ts";
 import type { RpcHandler } from "../rpc/server.ts";
 import { AgentError } from "../types/errors.ts";
 import { requestDatacenter } from "./rpc-request.ts";
@@ -11,10 +11,7 @@ import { requestDatacenter } from "./rpc-request.ts";
 /** All servers of Consul 1.8 speak it, and none of ours another. */
 const raftProtocol = "3";
 
-export function operatorHandlers(
-  cluster: ClusterApi,
-  autopilot: () => AutopilotConfig,
-): readonly (readonly [method: string, handler: RpcHandler])[] {
+export function operatorHandlers(cluster: ClusterApi, autopilot: AutopilotApi | undefined): readonly Handler[] {
   return [
     [
       "Operator.RaftGetConfiguration",
@@ -39,12 +36,37 @@ export function operatorHandlers(
         return remove(cluster, (peer) => peer.address === address, `address ${goQuote(address)}`);
       },
     ],
+    ...(autopilot === undefined ? [] : autopilotHandlers(autopilot)),
+  ];
+}
+
+type Handler = readonly [method: string, handler: RpcHandler];
+
+function autopilotHandlers(autopilot: AutopilotApi): readonly Handler[] {
+  return [
     [
       "Operator.AutopilotGetConfiguration",
       async (args) => {
-        requestDatacenter(args);
-        return encodeAutopilot(autopilot());
+        const { consistency, token } = decodeQueryOptions(args);
+        return encodeAutopilot(await autopilot.configuration({ consistency, token, datacenter: requestDatacenter(args) }));
       },
+    ],
+    [
+      "Operator.AutopilotSetConfiguration",
+      async (args) => {
+        const config = decodeAutopilot(args.fields("Config"));
+        const where = { datacenter: requestDatacenter(args), token: args.text("Token") };
+        const compares = args.flag("CAS");
+        const { createIndex: _created, modifyIndex, ...settings } = config;
+        const took = await autopilot.configure(settings, compares ? { ...where, index: modifyIndex } : where);
+        // Consul's reply is about the comparison alone.
+        return compares && took;
+      },
+    ],
+    [
+      "Operator.ServerHealth",
+      async (args) =>
+        encodeGroupHealth(await autopilot.health({ datacenter: requestDatacenter(args), token: args.text("Token") })),
     ],
   ];
 }
@@ -63,20 +85,4 @@ async function remove(cluster: ClusterApi, wanted: (peer: RaftPeer) => boolean, 
     throw new AgentError("rejected", { message: `${named} was not found in the Raft configuration` });
   await cluster.removeRaftServer(peer.id);
   return {};
-}
-
-/** Each server's own settings: they are not kept in the log here, so they have no index. */
-function encodeAutopilot(config: AutopilotConfig): Encodable {
-  return {
-    CleanupDeadServers: config.cleanupDeadServers,
-    CreateIndex: 0,
-    DisableUpgradeMigration: false,
-    LastContactThreshold: nanoseconds(config.lastContactThreshold),
-    MaxTrailingLogs: config.maxTrailingLogs,
-    MinQuorum: config.minQuorum,
-    ModifyIndex: 0,
-    RedundancyZoneTag: "",
-    ServerStabilizationTime: nanoseconds(config.serverStabilizationTime),
-    UpgradeVersionTag: "",
-  };
 }

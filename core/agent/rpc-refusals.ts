@@ -71,8 +71,6 @@ const unbuilt = [
   "Internal.EventFire",
   "Internal.GatewayServiceDump",
   "Internal.KeyringOperation",
-  "Operator.AutopilotSetConfiguration",
-  "Operator.ServerHealth",
   "PreparedQuery.Apply",
   "Status.RaftStats",
 ];

@@ -10,7 +10,7 @@
  * One change at a time; each is decided anew from what is true then, so nothing needs to be undone. What cannot be done
  * now is tried again with the next look. (Consul 1.8: agent/consul/autopilot and leader.go.)
  */
-import type { AutopilotConfig } from "../config/config.ts";
+import type { AutopilotSettings } from "../catalog/records.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { Clock, Logger, Timer } from "../ports/mod.ts";
 import { formatAddress } from "../ports/net.ts";
@@ -20,11 +20,14 @@ import { AgentError, messageOf } from "../types/errors.ts";
 import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
 import { serversAmong } from "./servers.ts";
 
+/** What of the settings has an effect. */
+export type CareSettings = Omit<AutopilotSettings, "redundancyZoneTag" | "disableUpgradeMigration" | "upgradeVersionTag">;
+
 export interface CareView {
   readonly now: Millis;
   readonly self: NodeId;
   readonly datacenter: string;
-  readonly autopilot: AutopilotConfig;
+  readonly autopilot: CareSettings;
   readonly servers: readonly RaftServer[];
   readonly members: readonly Member[];
   /** Since when each learner has been healthy. */
@@ -118,7 +121,7 @@ export interface ServerCareOptions {
   readonly logger: Logger;
   readonly self: NodeId;
   readonly datacenter: string;
-  readonly autopilot: () => AutopilotConfig;
+  readonly autopilot: () => CareSettings;
   readonly members: () => readonly Member[];
   readonly servers: () => readonly RaftServer[];
   readonly lastIndex: () => LogIndex;

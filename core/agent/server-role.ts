@@ -11,6 +11,7 @@ import { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
 import { encode } from "../codec/cbor.ts";
 import { archiveBytesMax } from "../codec/snapshot-archive.ts";
+import { formatDuration } from "../config/duration.ts";
 import type { Member, SnapshotApi } from "../plugin/agent-api.ts";
 import { type Address, formatAddress, type Logger, uuid } from "../ports/mod.ts";
 import { raftTiming } from "../raft/messages.ts";
@@ -20,6 +21,8 @@ import { serveSnapshot } from "../rpc/snapshot-stream.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, messageOf, unreachable } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
+import { Autopilot } from "./autopilot.ts";
+import { decodeRaftStats } from "./autopilot-codec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { Cluster } from "./cluster.ts";
 import { Datacenters } from "./datacenters.ts";
@@ -33,6 +36,7 @@ import { RoutedSnapshots } from "./routed-snapshots.ts";
 import { forwarding } from "./rpc-forwarding.ts";
 import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { ServerCare } from "./server-care.ts";
+import { HealthWatch, type RaftStats } from "./server-health.ts";
 import { ServerStore } from "./server-store.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -62,6 +66,8 @@ export class ServerRole implements Role {
   readonly #transport: RaftTransport | undefined;
   readonly #bootstrap: Bootstrap;
   readonly #care: ServerCare;
+  readonly #health: HealthWatch;
+  readonly autopilot: Autopilot;
   #hadLeader = false;
 
   constructor(options: RoleOptions) {
@@ -109,6 +115,7 @@ export class ServerRole implements Role {
     const members = (): readonly Member[] => this.cluster.members("lan");
     const askServer = (to: NodeId, request: ServerRequest, timeout: Millis): Promise<unknown> =>
       ask(this.#transport, to, request, timeout);
+    const heartbeatInterval = raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10;
     this.#bootstrap = new Bootstrap({
       clock,
       logger,
@@ -125,12 +132,12 @@ export class ServerRole implements Role {
       logger: logger.child("autopilot"),
       self: nodeId,
       datacenter: config.datacenter,
-      autopilot: () => currentConfig().autopilot,
+      autopilot: () => this.autopilot.settings,
       members,
       servers: () => this.#raft.servers(),
       lastIndex: () => this.#raft.lastIndex,
       progressOf: (id) => this.#raft.progressOf(id),
-      heartbeatInterval: raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10,
+      heartbeatInterval,
       change: (change) => this.#raft.change(change),
       belonging: async (id) => {
         const answer = await askServer(id, { kind: "belonging" }, belongingTimeout);
@@ -146,6 +153,7 @@ export class ServerRole implements Role {
       self: config.nodeName,
       members,
       write: (command) => this.store.write(command),
+      initialise: () => this.autopilot.initialise(),
       announce: () => this.cluster.announceLeader(),
       now: () => clock.wall(),
     });
@@ -185,6 +193,35 @@ export class ServerRole implements Role {
       clock,
       config: currentConfig,
     });
+    this.#health = new HealthWatch({
+      clock,
+      logger: logger.child("autopilot"),
+      view: () => ({
+        servers: this.#raft.servers(),
+        members: members(),
+        datacenter: config.datacenter,
+        leader: nodeId,
+        lastTerm: this.#raft.lastTerm,
+        lastIndex: this.#raft.lastIndex,
+        settings: this.autopilot.settings,
+        contactGrace: 2 * heartbeatInterval,
+      }),
+      statsOf: async (id, timeout) => {
+        const stats = id === nodeId ? this.#raftStats() : decodeRaftStats(await askServer(id, { kind: "raftStats" }, timeout));
+        if (stats === undefined) throw new AgentError("rejected", { message: "the answer cannot be read" });
+        return stats;
+      },
+    });
+    this.autopilot = new Autopilot({
+      catalog: this.#catalog,
+      store: this.store,
+      config: currentConfig,
+      health: this.#health,
+      leader: () => this.#raft.leader(),
+      isLeader: () => this.#raft.isLeader(),
+      ask: askServer,
+      elsewhere: (datacenter) => this.#datacenters.store(datacenter),
+    });
     this.keyring = new KeyringOperations({
       datacenter: config.datacenter,
       pools: () => this.cluster.pools(),
@@ -200,6 +237,12 @@ export class ServerRole implements Role {
     this.#endpoints = rpcEndpoints({
       store: this.store,
       cluster: this.cluster,
+      autopilot: this.autopilot,
+      raftStats: () => {
+        const { lastContact, lastIndex, lastTerm } = this.#raftStats();
+        const heard = Number.isFinite(lastContact) ? formatDuration(lastContact) : "never";
+        return { lastContact: this.#raft.isLeader() ? "0" : heard, lastIndex, lastTerm };
+      },
       config: currentConfig,
       clock,
       crypto,
@@ -249,6 +292,7 @@ export class ServerRole implements Role {
   quiesce(): void {
     this.#bootstrap.stop();
     this.#care.stop();
+    this.#health.stop();
     this.#leader.resign();
     this.#endpoints.stop();
     this.store.stop();
@@ -310,6 +354,13 @@ export class ServerRole implements Role {
       case "removeServer":
         await this.#care.remove(request.id);
         return emptyAnswer;
+      case "raftStats": {
+        const { lastContact, ...stats } = this.#raftStats();
+        return encode({ ...stats, lastContact: Number.isFinite(lastContact) ? lastContact : -1 });
+      }
+      case "groupHealth":
+        if (!this.#raft.isLeader()) throw new AgentError("no-leader", { message: "No cluster leader" });
+        return encode(this.#health.current);
       case "belonging":
         return encode(this.#raft.servers().map((server) => server.id));
       case "founding":
@@ -317,6 +368,10 @@ export class ServerRole implements Role {
       default:
         return unreachable(request);
     }
+  }
+
+  #raftStats(): RaftStats {
+    return { lastContact: this.#raft.lastContact(), lastTerm: this.#raft.lastTerm, lastIndex: this.#raft.lastIndex };
   }
 
   /** Keeps a connection to each server that gossip or the Raft configuration knows. Gossip is right about addresses. */
@@ -356,6 +411,7 @@ export class ServerRole implements Role {
   #onLeading(leading: boolean): void {
     if (!leading) {
       this.#care.stop();
+      this.#health.stop();
       this.#leader.resign();
       this.#logger.log("info", "cluster leadership lost");
       return;
@@ -366,6 +422,7 @@ export class ServerRole implements Role {
         this.store.onLeader();
         this.#archives.onLeading();
         this.#care.start();
+        this.#health.start();
         this.#options.onLeaderChanged(formatAddress(this.cluster.rpcAddress()));
       })
       .catch((error: unknown) => {

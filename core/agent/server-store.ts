@@ -158,6 +158,11 @@ export class ServerStore implements StoreApi {
     return value;
   }
 
+  /** Resolves when the catalog here is as fresh as this consistency asks. Rejects with `no-leader`. */
+  fresh(consistency: Consistency): Promise<void> {
+    return this.#consistent(consistency);
+  }
+
   /** What a follower asks of its leader. Rejects with `no-leader` where this server is none. */
   async serve(request: ServedRequest, from: NodeId): Promise<unknown> {
     const { raft } = this.#options;

@@ -17,18 +17,20 @@
  * - each lock has one holder, and the holder is a session that exists
  * - each check with a service and each session names a node that exists
  *
- * In here: apply (this file), nodes, services, checks, sessions, kv, txn, coordinates (the commands), evaluate* (the queries),
+ * In here: apply (this file), nodes, services, checks, sessions, kv, txn, coordinates, autopilot (the commands), evaluate* (the queries),
  * filter* (the expressions), watch (who waits), snapshot (bytes), restoring
  * (an operator's snapshot, through the log). Tests: tests/core/catalog, tests/cases/catalog.
  */
 import { AgentError, assert, unreachable } from "../types/errors.ts";
 import type { LogIndex } from "../types/ids.ts";
+import { setAutopilot } from "./autopilot.ts";
 import type { Command, CommandResult, RestoreCommand } from "./commands.ts";
 import { updateCoordinates } from "./coordinates.ts";
 import { evaluate } from "./evaluate.ts";
 import { applyKv } from "./kv.ts";
 import { deregister, register } from "./nodes.ts";
 import type { Answers, Evaluation, Query, QueryKind, QueryOf } from "./queries.ts";
+import type { AutopilotRecord } from "./records.ts";
 import { Refusal } from "./refusal.ts";
 import { createSession, endSession } from "./sessions.ts";
 import { Restoring } from "./restoring.ts";
@@ -66,6 +68,11 @@ export class Catalog {
   /** The restore that was begun and has not ended. */
   get restoringId(): string | undefined {
     return this.#restoring?.id;
+  }
+
+  /** How servers are looked after; undefined until a leader wrote its own configuration's settings. */
+  get autopilot(): AutopilotRecord | undefined {
+    return this.#tables.autopilot.get("");
   }
 
   /** How much there is, for `consul info` and metrics. */
@@ -131,6 +138,8 @@ export class Catalog {
       case "coordinates":
         updateCoordinates(tables, index, command.updates);
         return done;
+      case "autopilot":
+        return setAutopilot(tables, index, command) ? took : tookNot;
       case "tombstonesReap":
         tables.kv.reap(command.index);
         tables.touch(topics.tombstones);

@@ -7,6 +7,7 @@
 import type { Bytes } from "../types/bytes.ts";
 import type { LogIndex } from "../types/ids.ts";
 import type {
+  AutopilotSettings,
   CheckFields,
   Coordinate,
   KvRecord,
@@ -32,9 +33,18 @@ export type Command =
     }
   /** Drops KV tombstones up to and including `index`. */
   | { readonly kind: "tombstonesReap"; readonly index: LogIndex }
+  | AutopilotCommand
   | RestoreCommand
   /** Changes nothing: a new leader proposes it to learn that everything before is applied. */
   | { readonly kind: "barrier" };
+
+/** How servers are looked after. */
+export interface AutopilotCommand {
+  readonly kind: "autopilot";
+  readonly settings: AutopilotSettings;
+  /** Only where the settings are of this ModifyIndex, 0: only where there are none. Undefined: in any case. */
+  readonly index: LogIndex | undefined;
+}
 
 /**
  * An operator's snapshot replaces the whole state (restoring.ts): begun, its bytes in order, ended. Whatever breaks the

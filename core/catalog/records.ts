@@ -107,6 +107,23 @@ export interface SessionRecord extends Indexed {
   readonly checks: readonly string[] | undefined;
 }
 
+/** How the leader looks after the servers of its group (Consul 1.8: autopilot). */
+export interface AutopilotSettings {
+  readonly cleanupDeadServers: boolean;
+  /** A server is healthy while it was heard of so recently, and lacks at most `maxTrailingLogs` entries. May have a fraction. */
+  readonly lastContactThreshold: Millis;
+  readonly maxTrailingLogs: number | bigint;
+  /** Dead servers are only cleaned up while so many are left. */
+  readonly minQuorum: number | bigint;
+  /** A new server gets its vote after it was healthy for so long. */
+  readonly serverStabilizationTime: Millis;
+  /** Kept for clients of Consul's Enterprise version, without effect: this one and the two below. */
+  readonly redundancyZoneTag: string;
+  readonly disableUpgradeMigration: boolean;
+  readonly upgradeVersionTag: string;
+}
+export interface AutopilotRecord extends AutopilotSettings, Indexed {}
+
 /** A network coordinate (Vivaldi): seconds. */
 export interface Coordinate {
   readonly vec: readonly number[];

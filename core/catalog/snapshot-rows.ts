@@ -95,6 +95,17 @@ const coordinate: Shape = {
   coordinate: shaped({ vec: listOf(number), error: number, adjustment: number, height: number }),
 };
 
+const autopilot: Shape = {
+  cleanupDeadServers: flag,
+  lastContactThreshold: number,
+  maxTrailingLogs: wide,
+  minQuorum: wide,
+  serverStabilizationTime: number,
+  redundancyZoneTag: text,
+  disableUpgradeMigration: flag,
+  upgradeVersionTag: text,
+};
+
 const indexed: Shape = { createIndex: whole, modifyIndex: whole };
 
 /** By table: rows that are objects. */
@@ -112,6 +123,7 @@ const objects: Readonly<Record<string, Shape>> = {
   checks: { ...check, ...indexed },
   sessions: { ...session, ...indexed },
   coordinates: coordinate,
+  autopilot: { ...autopilot, ...indexed },
 };
 
 /** By table: rows that are lists, item by item. */

@@ -10,7 +10,7 @@ import { Journal } from "./journal.ts";
 import { KvTable } from "./kv-table.ts";
 import { LockDelays } from "./lock-delays.ts";
 import type { CoordinateEntry, Topic } from "./queries.ts";
-import type { CheckRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
+import type { AutopilotRecord, CheckRecord, NodeRecord, ServiceRecord, SessionRecord } from "./records.ts";
 import { foldedKey, Table } from "./table.ts";
 import { idKey } from "./uuid.ts";
 import { topics, type Watches } from "./watch.ts";
@@ -52,6 +52,8 @@ export class Tables {
     {},
   );
   readonly coordinates = new Table<CoordinateEntry>(this.journal, (entry) => foldedKey(entry.node, entry.segment), {});
+  /** One row at most. */
+  readonly autopilot = new Table<AutopilotRecord>(this.journal, () => "", {});
   readonly kv = new KvTable(this.journal);
   readonly lockDelays = new LockDelays(this.journal);
   readonly #indexes = new OrderedMap<LogIndex>();

@@ -193,18 +193,19 @@ function setValue(values: Map<string, FlagValue>, name: string, flag: Flag, text
 }
 
 function setInteger(values: Map<string, FlagValue>, name: string, flag: IntFlag | UintFlag, text: string): string | undefined {
-  // Flags of Consul's own types are read by strconv.Atoi, which knows decimal numbers only.
-  const atoi = flag.errorStyle === "strconv";
+  // Flags of Consul's own types are read by strconv: signed ones by Atoi, which knows decimal numbers only.
+  const reader = flag.errorStyle !== "strconv" ? undefined : flag.kind === "uint" ? "ParseUint" : "Atoi";
   const parsed =
     flag.kind === "uint"
       ? parseUint64(text)
-      : atoi && !/^[+-]?\d+$/.test(text)
+      : reader !== undefined && !/^[+-]?\d+$/.test(text)
         ? ({ kind: "syntax" } as const)
         : parseInt64(text);
   if (parsed.kind === "integer") {
     values.set(name, flag.kind === "int" ? Number(parsed.value) : parsed.value);
     return undefined;
   }
-  if (atoi) return `strconv.Atoi: parsing ${goQuote(text)}: ${parsed.kind === "range" ? "value out of range" : "invalid syntax"}`;
-  return parsed.kind === "range" ? "value out of range" : "parse error";
+  const problem = parsed.kind === "range" ? "value out of range" : "invalid syntax";
+  if (reader !== undefined) return `strconv.${reader}: parsing ${goQuote(text)}: ${problem}`;
+  return parsed.kind === "range" ? problem : "parse error";
 }

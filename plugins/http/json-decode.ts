@@ -32,7 +32,7 @@ function reading<Value>(parse: () => Value): Value {
 }
 
 export type GoType =
-  | { readonly kind: "string" | "bool" | "int" | "uint" | "uint64" | "float64" | "any" | "bytes" }
+  | { readonly kind: "string" | "bool" | "int" | "uint" | "uint64" | "float64" | "any" | "bytes"; readonly goName?: string }
   | { readonly kind: "slice"; readonly of: GoType; readonly goName?: string }
   | { readonly kind: "map"; readonly of: GoType }
   | { readonly kind: "struct"; readonly name: string; readonly fields: GoFields }
@@ -56,6 +56,8 @@ export const bool: GoType = { kind: "bool" };
 export const int: GoType = { kind: "int" };
 export const uint8: GoType = { kind: "uint" };
 export const uint64: GoType = { kind: "uint64" };
+/** 64 bits, as uint64, under its own name. */
+export const uint: GoType = { kind: "uint64", goName: "uint" };
 export const float64: GoType = { kind: "float64" };
 export const any: GoType = { kind: "any" };
 export const bytes: GoType = { kind: "bytes" };
@@ -290,6 +292,6 @@ function goName(type: GoType): string {
     case "uint":
       return "uint8";
     default:
-      return type.kind;
+      return type.goName ?? type.kind;
   }
 }

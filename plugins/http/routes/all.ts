@@ -5,6 +5,7 @@ import { agentControlRoutes } from "./agent-control.ts";
 import { agentHealthRoutes } from "./agent-health.ts";
 import { agentLocalRoutes } from "./agent-local.ts";
 import { agentRegisterRoutes } from "./agent-register.ts";
+import { autopilotRoutes } from "./autopilot.ts";
 import { catalogRoutes } from "./catalog.ts";
 import { coordinateRoutes } from "./coordinate.ts";
 import { eventRoutes } from "./event.ts";
@@ -25,6 +26,7 @@ export function apiRoutes(context: ApiContext): readonly Route[] {
     ...agentHealthRoutes(context),
     ...agentLocalRoutes(context),
     ...agentRegisterRoutes(context),
+    ...autopilotRoutes(context),
     ...catalogRoutes(context),
     ...coordinateRoutes(context),
     ...eventRoutes(context),

@@ -62,8 +62,6 @@ const refusedRoutes: readonly (readonly [string, ...Method[]])[] = [
   ["/v1/internal/federation-states/mesh-gateways", "GET"],
   ["/v1/internal/federation-state/", "GET"],
   ["/v1/internal/ui/gateway-services-nodes/", "GET"],
-  ["/v1/operator/autopilot/configuration", "GET", "PUT"],
-  ["/v1/operator/autopilot/health", "GET"],
   ["/v1/query", "GET", "POST"],
   ["/v1/query/", "GET", "PUT", "DELETE"],
 ];
