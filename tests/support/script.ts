@@ -23,6 +23,14 @@ export interface Command {
 
 /** One test per file of `tests/cases/<folder>`. `begin` makes a fresh interpreter: a command in, printed lines out. */
 export function runScripts(folder: string, begin: () => (command: Command) => readonly string[]): void {
+  runBlocks(folder, () => {
+    const run = begin();
+    return (lines) => lines.flatMap((line) => run(parse(line)));
+  });
+}
+
+/** The same for interpreters that read lines in their own way: a block's commands in, printed lines out. */
+export function runBlocks(folder: string, begin: () => (lines: readonly string[]) => readonly string[]): void {
   const directory = join(process.env["TEST_ROOT"] as string, "tests/cases", folder);
   const rewrite = process.env["REWRITE"] !== undefined;
   describe(`scripts of ${folder}`, () => {
@@ -34,13 +42,13 @@ export function runScripts(folder: string, begin: () => (command: Command) => re
         const run = begin();
         const rewritten: string[] = [];
         for (const block of readFileSync(path, "utf8")
-          .trimEnd()
+          .trim()
           .split(/\n{2,}/)) {
           const lines = block.split("\n");
           const rule = lines.indexOf("----");
           const head = rule < 0 ? lines : lines.slice(0, rule);
           const expected = rule < 0 ? [] : lines.slice(rule + 1);
-          const printed = head.filter((line) => line !== "" && !line.startsWith("#")).flatMap((line) => run(parse(line)));
+          const printed = run(head.filter((line) => line !== "" && !line.startsWith("#")));
           rewritten.push([...head, ...(printed.length === 0 ? [] : ["----", ...printed])].join("\n"));
           if (!rewrite) assert.deepEqual(printed, expected, head.join("\n"));
         }
