@@ -14,7 +14,7 @@ import type { ProcessRunner } from "../../core/ports/process-runner.ts";
 import type { Random } from "../../core/ports/random.ts";
 import type { Storage } from "../../core/ports/storage.ts";
 import type { Streams, Tls } from "../../core/ports/streams.ts";
-import type { LogLevel } from "../../core/ports/telemetry.ts";
+import type { LogFollow, LogLevel } from "../../core/ports/telemetry.ts";
 import { compression } from "../shared/compression.ts";
 import { createHttpClient } from "../shared/http-client.ts";
 import { createRandom, seedFromBytes } from "../shared/random.ts";
@@ -42,6 +42,7 @@ export interface RuntimeOptions {
 /** A runtime on a whole operating system: every port is there. */
 export interface FullRuntime extends Runtime {
   readonly logger: RootLogger;
+  readonly logFollow: LogFollow;
   readonly metrics: MetricsReader;
   readonly datagrams: Datagrams;
   readonly streams: Streams;
@@ -82,6 +83,7 @@ export function createNodeApiRuntime(parts: RuntimeParts, options: RuntimeOption
     crypto,
     host,
     logger,
+    logFollow: { follow: (options, take) => logger.addSink(take, options) },
     metrics,
     tls,
     compression,

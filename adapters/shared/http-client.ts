@@ -171,7 +171,8 @@ async function exchange(
         ? new AgentError("connection-closed", { message: "EOF" })
         : error;
     });
-    const body = await readResponseBody(reader, responseHead, request.method === "HEAD", request.responseBytesMax ?? Infinity);
+    const bytesMax = request.responseBytesMax ?? Infinity;
+    const body = await readResponseBody(reader, responseHead, request.method === "HEAD", bytesMax, request.receive);
     const keeps =
       responseHead.keeps && body.complete && reader.isDrained && request.closeAfter !== true && !target.secure && !cancel.aborted;
     if (keeps) pool.keep(target.key, connection);

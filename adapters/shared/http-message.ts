@@ -64,16 +64,17 @@ export interface ResponseBody {
   readonly complete: boolean;
 }
 
-/** Reads the body as the head frames it (RFC 9112, section 6.3), up to `bytesMax`. */
+/** Reads the body as the head frames it (RFC 9112, section 6.3), up to `bytesMax`. `receive`: see HttpClientRequest. */
 export async function readResponseBody(
   reader: ByteReader,
   head: ResponseHead,
   toHead: boolean,
   bytesMax: number,
+  receive?: (piece: Bytes) => void,
 ): Promise<ResponseBody> {
   if (toHead || head.status === 204 || head.status === 304 || head.status < 200)
     return { content: new Uint8Array(0), truncated: false, complete: true };
-  const parts = new BodyParts(bytesMax);
+  const parts = new BodyParts(bytesMax, head.status < 300 ? receive : undefined);
   let complete = true;
   if ((head.headers["transfer-encoding"] ?? "").toLowerCase().endsWith("chunked")) {
     await readChunked(reader, parts);
@@ -130,11 +131,13 @@ async function readChunked(reader: ByteReader, parts: BodyParts): Promise<void> 
 class BodyParts {
   readonly #bytesMax: number;
   readonly #parts: Bytes[] = [];
+  readonly #receive: ((piece: Bytes) => void) | undefined;
   #length = 0;
   truncated = false;
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, receive: ((piece: Bytes) => void) | undefined) {
     this.#bytesMax = bytesMax;
+    this.#receive = receive;
   }
 
   get full(): boolean {
@@ -146,7 +149,8 @@ class BodyParts {
     if (part.length > room) this.truncated = true;
     const kept = part.length > room ? part.subarray(0, room) : part;
     this.#length += kept.length;
-    this.#parts.push(kept);
+    if (this.#receive === undefined) this.#parts.push(kept);
+    else this.#receive(kept);
   }
 
   content(): Bytes {

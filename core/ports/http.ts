@@ -87,6 +87,8 @@ export interface HttpClientRequest {
   /** The connection is not reused afterwards. */
   readonly closeAfter?: boolean;
   readonly cancel?: Cancel;
+  /** Gets the body of a success piece by piece as it comes; the response's own is then empty. Must not throw. */
+  readonly receive?: (piece: Bytes) => void;
   /** The body beyond this is cut (`truncated` says so), and the rest is not read. Default: no limit. */
   readonly responseBytesMax?: number;
 }

@@ -11,7 +11,7 @@ import type { ProcessRunner } from "./process-runner.ts";
 import type { Random } from "./random.ts";
 import type { Storage } from "./storage.ts";
 import type { Streams, Tls } from "./streams.ts";
-import type { Logger, Metrics } from "./telemetry.ts";
+import type { LogFollow, Logger, Metrics } from "./telemetry.ts";
 
 export type { Clock, Timer } from "./clock.ts";
 export type { Crypto } from "./crypto.ts";
@@ -39,7 +39,7 @@ export type { Random } from "./random.ts";
 export { below, between, shuffle } from "./random.ts";
 export type { FileStore, HardState, LogEntry, RaftStore, RaftWrite, SnapshotMeta, SnapshotStore, Storage } from "./storage.ts";
 export type { ByteStream, SecureStream, StreamListener, Streams, Tls, TlsOptions } from "./streams.ts";
-export type { Labels, Logger, LogLevel, Metrics } from "./telemetry.ts";
+export type { Labels, LogFollow, Logger, LogLevel, Metrics } from "./telemetry.ts";
 
 /** What a runtime supplies. Optional ports are capabilities: an edge runtime has no datagrams. */
 export interface Runtime {
@@ -58,6 +58,7 @@ export interface Runtime {
   readonly httpServer?: HttpServer;
   readonly httpClient?: HttpClient;
   readonly host?: Host;
+  readonly logFollow?: LogFollow;
   readonly compression?: Compression;
 }
 

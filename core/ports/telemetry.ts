@@ -8,6 +8,15 @@ export interface Logger {
   child(name: string): Logger;
 }
 
+/** The log as it is written, for whoever wants to look on (`consul monitor`). */
+export interface LogFollow {
+  /**
+   * Calls `take` with each line at `level` or above, without a line break, from now until the result is called; whatever
+   * level the agent's own log has. `take` must not throw, and must not log.
+   */
+  follow(options: { readonly level: LogLevel; readonly json: boolean }, take: (line: string) => void): () => void;
+}
+
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Metrics {

@@ -30,6 +30,8 @@ export interface ApiRequest {
   readonly query?: QueryParameters;
   readonly body?: Bytes;
   readonly cancel?: Cancel;
+  /** Gets the body piece by piece as it comes. */
+  readonly receive?: (piece: Bytes) => void;
   /** A longer answer is an error. Default: no limit. */
   readonly responseBytesMax?: number;
 }
@@ -68,6 +70,7 @@ export class Api {
         ...(request.body !== undefined && { body: request.body }),
         ...(request.cancel !== undefined && { cancel: request.cancel }),
         ...(tls !== undefined && { tls }),
+        ...(request.receive !== undefined && { receive: request.receive }),
         ...(request.responseBytesMax !== undefined && { responseBytesMax: request.responseBytesMax }),
       });
     } catch (error) {

@@ -106,7 +106,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["logout", "Destroy a token made by login"],
   ["maint", "Take a node or service out of discovery", () => load(import("./commands/maint.ts"))],
   ["members", "List the members of the cluster", () => load(import("./commands/members.ts"))],
-  ["monitor", "Follow the agent's log"],
+  ["monitor", "Follow the agent's log", () => load(import("./commands/monitor.ts"))],
   ["operator", "Raft and autopilot", "group"],
   ["operator autopilot", "How servers are looked after", "group"],
   ["operator autopilot get-config", "Show the autopilot's configuration"],

@@ -135,7 +135,8 @@ export class HttpApp {
       logError(this.#context, request, error);
       return errorReply(error);
     } finally {
-      logFinished(this.#context, request, clock.monotonic() - begun);
+      // A stream has only begun.
+      if (route.streams !== true) logFinished(this.#context, request, clock.monotonic() - begun);
     }
   }
 
@@ -169,6 +170,7 @@ export class HttpApp {
     const rendered = (reply as Partial<SharedReply>).rendered;
     let headers = rendered === undefined ? [...reply.headers, "Vary", "Accept-Encoding"] : reply.headers;
     if (extra.length > 0) headers = [...headers, ...extra];
+    if (reply.stream !== undefined) return { ...reply, headers };
     if (reply.body.length === 0 || !acceptsGzip(acceptEncoding)) return { status: reply.status, headers, body: reply.body };
     const body = rendered === undefined ? await gzip(reply.body) : await gzipRendered(rendered);
     return { status: reply.status, headers: [...headers, "Content-Encoding", "gzip"], body };
@@ -221,6 +223,7 @@ export function toResponse(method: string, reply: HttpReply): Response {
   const headers = new Headers();
   for (let at = 0; at < reply.headers.length; at += 2)
     headers.append(reply.headers[at] as string, reply.headers[at + 1] as string);
+  if (reply.stream !== undefined) return new Response(method === "HEAD" ? null : reply.stream, { status: reply.status, headers });
   headers.set("Content-Length", String(reply.body.length));
   const bodiless = method === "HEAD" || reply.body.length === 0;
   return new Response(bodiless ? null : (reply.body as Bytes & Uint8Array<ArrayBuffer>), { status: reply.status, headers });

@@ -3,7 +3,7 @@ import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts"
 import type { AgentApi, ReadMeta } from "../../core/plugin/agent-api.ts";
 import type { Clock } from "../../core/ports/clock.ts";
 import type { Crypto } from "../../core/ports/crypto.ts";
-import type { Logger, Metrics } from "../../core/ports/telemetry.ts";
+import type { LogFollow, Logger, Metrics } from "../../core/ports/telemetry.ts";
 import type { HttpReply, HttpRequest } from "./extension.ts";
 import { type HotReads, splitBlocking } from "./hot-reads.ts";
 import { logError } from "./log.ts";
@@ -18,6 +18,8 @@ export interface ApiContext {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly hot: HotReads;
+  /** Absent where the runtime does not let others read the log. */
+  readonly logFollow?: LogFollow;
 }
 
 /** A reply with the rendering it came from, which keeps its compressed form. */

@@ -50,8 +50,8 @@ export class DirectApi {
     this.#follow(context.agent.config);
   }
 
-  /** Never throws and never rejects. */
-  handle(request: DirectRequest): DirectResponse | Promise<DirectResponse> {
+  /** Never throws and never rejects. Undefined: a route that streams, which is for `fetch`. */
+  handle(request: DirectRequest): Answer {
     this.#follow(this.#context.agent.config);
     return (hasUnusualHeader(request) ? undefined : this.#hot(request)) ?? this.#route(request);
   }
@@ -151,7 +151,7 @@ export class DirectApi {
    * Any route. The target is still as it was sent here: making a URL of it would clean "//" and ".." silently, and the
    * client would write to another key than it named.
    */
-  #route(request: DirectRequest): DirectResponse | Promise<DirectResponse> {
+  #route(request: DirectRequest): Answer {
     const { method } = request;
     const target = parseTarget(request.target, this.#context.agent.config.http.unprintableCharFilter);
     const answered = this.#app.answerTarget(method, target);
@@ -159,6 +159,7 @@ export class DirectApi {
     const { path, rawQuery } = target as Extract<Target, { kind: "path" }>;
     const found = this.#app.match(path);
     if (found === undefined) return emptyReply(404);
+    if (found.route.streams === true) return undefined;
     return this.#serve(request, found.route, found.rest, path, rawQuery);
   }
 

@@ -41,6 +41,8 @@ export interface HttpReply {
   /** Name, value, name, value… without Content-Length. */
   readonly headers: readonly string[];
   readonly body: Bytes;
+  /** Instead of a body: pieces as they come, until the stream or the client ends. Only from a route that `streams`. */
+  readonly stream?: ReadableStream<Uint8Array>;
 }
 
 /**
@@ -56,6 +58,8 @@ export interface Route {
    * `page`: only `response_headers` are added.
    */
   readonly kind?: "api" | "page";
+  /** Its replies may be streams; they are never compressed. */
+  readonly streams?: boolean;
   /** A thrown AgentError becomes the status its code stands for, with its message as the body. */
   handle(request: HttpRequest): HttpReply | Promise<HttpReply>;
 }

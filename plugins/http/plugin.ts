@@ -51,6 +51,7 @@ class HttpSurface implements Lifecycle {
       logger,
       metrics: runtime.metrics,
       hot: new HotReads(),
+      ...(runtime.logFollow === undefined ? {} : { logFollow: runtime.logFollow }),
     };
     const handlers = createHandlers(api, this.#context.extensions(httpRoutes));
     hooks.onNotify("configReloaded", () => api.hot.clear());

@@ -204,6 +204,30 @@ export function httpClientContract(subject: Subject<"streams" | "httpClient">): 
       }
     });
 
+    claim(subject, "who receives a body in pieces gets them as they come, and all of them before the answer", () =>
+      scripted(["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlog \r\n5\r\nlines\r\n0\r\n\r\n"], async ({ url }) => {
+        const pieces: string[] = [];
+        const response = await get(url, { receive: (piece) => pieces.push(text(piece)) });
+        assert.deepEqual([pieces.join(""), response.status, response.body.length], ["log lines", 200, 0]);
+      }),
+    );
+
+    claim(subject, "a refusal is an answer, and comes whole to who would have received pieces", () =>
+      scripted(["HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"], async ({ url }) => {
+        const pieces: string[] = [];
+        const response = await get(url, { receive: (piece) => pieces.push(text(piece)) });
+        assert.deepEqual([pieces, response.status, text(response.body)], [[], 400, "no"]);
+      }),
+    );
+
+    claim(subject, "who receives pieces may cancel between two of them", () =>
+      scripted(["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlog \r\n"], async ({ url }) => {
+        const stop = new AbortController();
+        const error = await rejection(get(url, { cancel: stop.signal, receive: () => stop.abort() }));
+        assert.equal(error.code, "cancelled");
+      }),
+    );
+
     claim(subject, "a request that could not be written safely is refused", async () => {
       for (const request of [
         { method: "GET", url: "ftp://x/" },

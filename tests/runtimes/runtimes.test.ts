@@ -17,6 +17,7 @@ import { datagramsContract } from "../contract/datagrams.ts";
 import { hostContract } from "../contract/host.ts";
 import { httpClientContract } from "../contract/http-client.ts";
 import { httpServerContract } from "../contract/http-server.ts";
+import { logFollowContract } from "../contract/log-follow.ts";
 import { processesContract } from "../contract/processes.ts";
 import { randomContract } from "../contract/random.ts";
 import { streamsContract } from "../contract/streams.ts";
@@ -56,6 +57,7 @@ hostContract(real, folder);
 httpClientContract(real);
 httpServerContract(real, join(folder, "http.sock"));
 telemetryContract();
+logFollowContract(real);
 compressionContract("web streams", compression);
 
 const world = new World("contract");

@@ -117,6 +117,15 @@ export class ScriptedHttpClient implements HttpClient {
     this.requests.push(request);
     if (answer === undefined) throw new Error(`request ${request.method} ${request.url} is not in the script`);
     if ("error" in answer) throw new AgentError("connection-refused", { message: answer.error });
-    return { status: answer.status, statusText: "", headers: answer.headers ?? {}, body: utf8(answer.body), truncated: false };
+    const body = utf8(answer.body);
+    const streamed = request.receive !== undefined && answer.status < 300;
+    if (streamed) for (let at = 0; at < body.length; at += 7) request.receive?.(body.slice(at, at + 7));
+    return {
+      status: answer.status,
+      statusText: "",
+      headers: answer.headers ?? {},
+      body: streamed ? new Uint8Array(0) : body,
+      truncated: false,
+    };
   }
 }

@@ -19,7 +19,7 @@ import { emptySources, loadConfig } from "../../../core/config/load.ts";
 import type { AgentApi, Blocking, Member, ReadOptions, SharedRead, StoreApi } from "../../../core/plugin/agent-api.ts";
 import { createHooks } from "../../../core/plugin/hooks.ts";
 import type { Crypto } from "../../../core/ports/crypto.ts";
-import type { Logger, Metrics } from "../../../core/ports/telemetry.ts";
+import type { LogFollow, Logger, LogLevel, Metrics } from "../../../core/ports/telemetry.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { createHandlers, type Handlers } from "../../../plugins/http/plugin.ts";
 import type { Route } from "../../../plugins/http/extension.ts";
@@ -49,6 +49,10 @@ export interface AgentUnderTest extends Handlers {
   readonly shared: SharedReads;
   /** Lines at level error. */
   readonly errors: string[];
+  /** Writes a line for those who follow the log. */
+  writeLog(level: LogLevel, line: string): void;
+  /** How many follow the log. */
+  followers(): number;
   apply(command: Command): CommandResult;
   /** False: nobody leads. */
   setLeader(known: boolean): void;
@@ -115,13 +119,26 @@ export async function createAgentUnderTest(hcl = "", extensions: readonly Route[
     stats: () => ({ consul: { server: "true" } }),
   } satisfies AgentApi & { config: AgentConfig };
   const hot = new HotReads();
-  const handlers = createHandlers({ agent, clock, crypto, logger, metrics: silentMetrics, hot }, extensions);
+  const followers = new Set<{ readonly level: LogLevel; readonly take: (line: string) => void }>();
+  const logFollow: LogFollow = {
+    follow({ level }, take) {
+      const follower = { level, take };
+      followers.add(follower);
+      return () => void followers.delete(follower);
+    },
+  };
+  const writeLog = (level: LogLevel, line: string): void => {
+    for (const follower of followers) if (rank(level) >= rank(follower.level)) follower.take(line);
+  };
+  const handlers = createHandlers({ agent, clock, crypto, logger, metrics: silentMetrics, hot, logFollow }, extensions);
   for (const command of founding(config)) apply(command);
   const setLeader = (known: boolean): void => {
     leading = known;
   };
-  return { ...handlers, agent, catalog, clock, hot, shared, errors, apply, setLeader };
+  return { ...handlers, agent, catalog, clock, hot, shared, errors, apply, setLeader, writeLog, followers: () => followers.size };
 }
+
+const rank = (level: LogLevel): number => ["trace", "debug", "info", "warn", "error"].indexOf(level);
 
 interface StoreParts {
   readonly catalog: Catalog;

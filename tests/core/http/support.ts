@@ -1,4 +1,5 @@
 /** Requests to an agent under test, by either way in. */
+import { assert } from "../../support/harness.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import type { DirectRequest, DirectResponse } from "../../../core/ports/http.ts";
 import { type Bytes, utf8 } from "../../../core/types/bytes.ts";
@@ -28,9 +29,11 @@ export async function ask({ app }: AgentUnderTest, asked: Asked): Promise<Respon
   return app.fetch(request, { host: from, port: 40_000 });
 }
 
-/** Undefined where the direct path leaves it to the application. */
+/** Of a route that does not stream, which alone is left to the application. */
 export async function askDirectly({ direct }: AgentUnderTest, asked: Asked): Promise<DirectResponse> {
-  return direct.handle(directRequest(asked));
+  const answer = await direct.handle(directRequest(asked));
+  assert.ok(answer !== undefined);
+  return answer;
 }
 
 export function directRequest({ method = "GET", target, headers = {}, body, from = "127.0.0.1", signal }: Asked): DirectRequest {
