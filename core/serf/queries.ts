@@ -26,8 +26,6 @@ import { encodeConflict, encodeSerf } from "./wire.ts";
 /** Of an encoded query, of an encoded answer, and of a relayed one. */
 const queryBytesMax = 1024;
 const nanosPerMilli = 1_000_000;
-/** Serf's own queries begin with it. */
-const internalPrefix = "_serf_";
 /** Changes of the keys that are being stored. Who may ask for one has the keys already; a disk that hangs must not collect more. */
 const unstoredMax = 64;
 /** Protocol from which a member passes answers on. */
@@ -146,11 +144,7 @@ export class Queries {
       change && this.#unstored.size >= unstoredMax
         ? { response: refusedKeys("too many changes of the keyring are being stored"), changed: false }
         : applyKeyRequest(operation, query.payload, this.#parts.keyring);
-    const { result, message } = response;
-    this.#log(
-      result ? "info" : "warn",
-      `serf: Received ${query.name.slice(internalPrefix.length)} query${result ? "" : `: ${message}`}`,
-    );
+    this.#logKeys(operation, response);
     if (!changed) {
       this.#respondKeys(query, response);
       return;
@@ -158,6 +152,15 @@ export class Queries {
     const token = this.#nextChange++;
     this.#unstored.set(token, { query, response });
     this.#parts.tell({ kind: "keys", change: token });
+  }
+
+  #logKeys(operation: KeyOperation, { result, message }: KeyResponse): void {
+    if (this.#parts.keyring.primary === undefined) {
+      this.#log("error", `serf: ${message}`);
+      return;
+    }
+    this.#log("info", `serf: Received ${operation}-${operation === "list" ? "keys" : "key"} query`);
+    if (!result) this.#log("error", `serf: Failed to ${operation === "use" ? "change primary" : operation} key: ${message}`);
   }
 
   #respondKeys(query: Query, response: KeyResponse): void {
