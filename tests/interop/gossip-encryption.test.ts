@@ -188,3 +188,44 @@ describe("encrypted gossip of our agents and real ones", { skip }, () => {
       }
     });
 });
+
+describe("encryption enabled on a running cluster of both kinds", { skip }, () => {
+  it("agent by agent, in Consul's three steps: nobody is ever lost", async () => {
+    const plain = ["-hcl=encrypt_verify_incoming = false encrypt_verify_outgoing = false"];
+    const sending = ["-hcl=encrypt_verify_incoming = false encrypt_verify_outgoing = true"];
+    const server = ["-server", "-bootstrap"];
+    const key = [`-encrypt=${old}`];
+    let real = await begin(consul, "rs", server);
+    let ours = await begin(consulPath, "oc", [`-retry-join=127.0.0.1:${real.agent.ports.serfLan}`]);
+    const tell = (): string => `${real.agent.output.slice(-3000)}\n=====\n${ours.agent.output.slice(-3000)}`;
+    const together = async (step: string): Promise<void> => {
+      for (const kept of [real, ours])
+        await eventually(`${step}: both are members`, async () => (await members(kept)) === "oc alive, rs alive", tell, 40);
+    };
+    const again = async (kept: Kept, args: readonly string[]): Promise<Kept> => {
+      await kept.agent.stop();
+      const own = kept.args.filter((arg) => !/^-(hcl|encrypt)/.test(arg));
+      return begin(kept.command, kept === real ? "rs" : "oc", [...own, ...args], kept);
+    };
+    try {
+      await together("without a key");
+      for (const [step, args] of [
+        ["a key that nobody uses yet", [...key, ...plain]],
+        ["sent sealed", sending],
+        ["plain text refused", []],
+      ] as const) {
+        ours = await again(ours, args);
+        await together(`${step}, ours first`);
+        real = await again(real, args);
+        await together(`${step}, theirs too`);
+      }
+      assert.match(await keyring(real, "-list"), new RegExp(`dc1 \\(LAN\\):\n  ${old} \\[2/2\\]`));
+      const stranger = await begin(consulPath, "stranger", []);
+      const joined = await stranger.agent.consul(["join", `127.0.0.1:${real.agent.ports.serfLan}`]);
+      assert.match(joined.stderr + joined.stdout, /Remote state is encrypted and encryption is not configured/);
+      await stranger.agent.stop();
+    } finally {
+      await Promise.all([real.agent.stop(), ours.agent.stop()]);
+    }
+  });
+});
