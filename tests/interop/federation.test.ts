@@ -280,7 +280,7 @@ describe("a real Consul server that joins a datacenter of ours", { skip }, () =>
   });
 
   it("is out of reach within seconds when it dies, and answers when it is back", async () => {
-    real.agent.signal("SIGSTOP");
+    process.kill(real.agent.pid, "SIGSTOP");
     await shows(ours.agent, ["members", "-wan"], /^b1\.dc2 .* failed /m);
     let last = "";
     await eventually(
@@ -293,7 +293,7 @@ describe("a real Consul server that joins a datacenter of ours", { skip }, () =>
       60,
     );
     assert.equal(await body(ours.agent.request("PUT", "/v1/kv/local", "1")), "true");
-    real.agent.signal("SIGCONT");
+    process.kill(real.agent.pid, "SIGCONT");
     await eventually(
       "it answers again",
       async () => (await ours.agent.request("GET", "/v1/kv/none?dc=dc2")).status === 404,
