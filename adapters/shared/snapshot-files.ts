@@ -31,7 +31,7 @@ import {
 
 export interface SnapshotFilesOptions {
   readonly directory: Directory;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "wall">;
   /** Told of a snapshot that was passed over, because it is damaged. */
   readonly onDamaged: (path: string, error: AgentError) => void;
 }

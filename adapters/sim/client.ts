@@ -111,7 +111,7 @@ export class Client {
   renewSession(session: SessionOptions, done: (outcome: Outcome) => void): void {
     const group = this.#group;
     const since = group.now;
-    this.#attempt({ kind: "renew", session: session.id }, since, (outcome) => {
+    this.#attempt({ kind: "renew", session: session.id, ttl: session.ttl }, since, (outcome) => {
       if (group.trace.telling)
         group.trace.tell(group.now, `c${this.number}`, undefined, `renewing session ${session.id}: ${outcome.kind}`);
       if (outcome.kind === "done" && effectOf(outcome.result)) this.#promised(session, since);

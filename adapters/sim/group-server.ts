@@ -37,7 +37,7 @@ export type Request =
   | { readonly kind: "write"; readonly command: Command }
   | { readonly kind: "read"; readonly key: string; readonly consistency: Consistency }
   /** Answered with index 0 and whether the session is there. */
-  | { readonly kind: "renew"; readonly session: string };
+  | { readonly kind: "renew"; readonly session: string; readonly ttl: Millis };
 export type Response =
   | { readonly kind: "done"; readonly index: LogIndex; readonly result: CommandResult }
   | { readonly kind: "value"; readonly record: KvRecord | undefined }
@@ -280,6 +280,7 @@ export class GroupServer {
     const { machine } = this;
     if (machine === undefined) return;
     if (request.kind === "write") {
+      if (request.command.kind === "sessionDestroy") this.#group.ledger.endAsked(request.command.id);
       this.#propose(request.command, reply);
       return;
     }
@@ -295,6 +296,7 @@ export class GroupServer {
     if (request.kind === "renew") {
       const known = this.catalog.evaluate({ kind: "session", id: request.session }).answer !== undefined;
       const effect = known && this.#sessions?.renew(request.session) === true;
+      if (effect) ledger.renewed(request.session, request.ttl, this.#group.now);
       reply({ kind: "done", index: 0, result: { kind: "took", effect } });
       return;
     }
@@ -544,7 +546,10 @@ export class GroupServer {
     const command = entry.type === entryCommand ? (decode(entry.data) as Command) : undefined;
     const result = command === undefined ? undefined : this.catalog.apply(entry.index, command);
     if (command?.kind === "sessionCreate" && result?.kind === "session") this.#sessions?.add(command.session);
-    if (command?.kind === "sessionDestroy") this.#sessions?.remove(command.id);
+    if (command?.kind === "sessionDestroy") {
+      this.#sessions?.remove(command.id);
+      if (entry.index > this.#group.ledger.applied.length) this.#group.ledger.ended(command.id, this.#group.now);
+    }
     this.catalog.watches.flush();
     this.#group.ledger.took(this.id, this.machine?.term ?? 0, entry, result, this.catalog);
     return result;

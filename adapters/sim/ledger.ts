@@ -22,6 +22,7 @@
  *   equal states                   the catalog has one hash per index, after a restart and an installed snapshot, too
  *   a stale read is an earlier state  what the key was at the index that the server says it has; and
  *   stale reads do not go back     on one server, as long as it runs
+ *   a session lives for its TTL    after it was created or renewed, unless a client ends it
  *   locks go with their session    however it ended: when that is applied it holds nothing any more
  *   transactions are atomic        all of it or nothing, here and in what clients are told
  *   naive model                    the catalog answers what a few lines of Maps answer (naive-store.ts)
@@ -36,13 +37,15 @@ import { decodeConfiguration } from "../../core/raft/membership.ts";
 import { entryCommand, entryConfiguration, type RaftMessage } from "../../core/raft/messages.ts";
 import type { RaftMachine } from "../../core/raft/raft.ts";
 import { equalBytes } from "../../core/types/bytes.ts";
-import type { LogIndex, NodeId, Term } from "../../core/types/ids.ts";
+import type { LogIndex, Millis, NodeId, Term } from "../../core/types/ids.ts";
 import type { DiskLoaded, GroupDisk } from "./group-disk.ts";
 import { NaiveStore } from "./naive-store.ts";
 import { check } from "./violation.ts";
 
 /** The state's hash is compared at every index that this divides: hashing walks over the whole state. */
 const hashEvery = 16;
+/** No clock runs faster than this beyond true time: faults.ts. */
+const clockSpreadMax = 0.1;
 /** (index, term) as one number: terms stay far below this. */
 const termsMax = 1_048_576;
 
@@ -84,6 +87,7 @@ export class Ledger {
   readonly #promises = new Map<NodeId, Promises>();
   readonly #hashes = new Map<LogIndex, string>();
   readonly #naive = new NaiveStore();
+  readonly #promisedUntil = new Map<string, Millis>();
   #voters: readonly NodeId[] | undefined;
   hashesCompared = 0;
 
@@ -246,6 +250,22 @@ export class Ledger {
       "a stalled leader steps down",
       () => `${id} leads, and its disk has not answered for ${diskMillis} ms`,
     );
+  }
+
+  /** A client is told that its session lives on. `ttl` in virtual time. */
+  renewed(session: string, ttl: Millis, now: Millis): void {
+    this.#promisedUntil.set(session, now + ttl * (1 - clockSpreadMax));
+  }
+
+  /** A client asks for its end. */
+  endAsked(session: string): void {
+    this.#promisedUntil.delete(session);
+  }
+
+  /** A session's end is applied for the first time. */
+  ended(session: string, now: Millis): void {
+    const until = this.#promisedUntil.get(session) ?? 0;
+    check(now >= until, "a session lives for its TTL", () => `${session} ends at ${now}, it was promised to live until ${until}`);
   }
 
   /** A read that began when `floor` was acknowledged is answered from a state at `index`. */

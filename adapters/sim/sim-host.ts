@@ -85,7 +85,7 @@ export class SimHost implements Machine {
   crash(how: "power" | "process"): void {
     assert(this.#up, "what crashes is up");
     this.#up = false;
-    this.disk.crash();
+    this.disk.crash(how);
     this.#network.forget(this, how === "process");
   }
 

@@ -102,10 +102,10 @@ export class DrawnWorkload {
         if (outcome.kind === "done" && outcome.result.kind === "session") this.#session = created;
         done();
       });
-    } else if (draw < 81) this.#get(key, done);
-    else if (draw < 90) this.#client.kv(kvOp.acquire(key, this.#value(), session.id), undefined, this.#unlessGone(done));
-    else if (draw < 94) this.#client.kv(kvOp.release(key, this.#value(), session.id), undefined, done);
-    else if (draw < 98 && session.ttl > 0) this.#client.renewSession(session, this.#unlessGone(done));
+    } else if (session.ttl > 0 && below(this.#random, 3) === 0) this.#client.renewSession(session, this.#unlessGone(done));
+    else if (draw < 81) this.#get(key, done);
+    else if (draw < 91) this.#client.kv(kvOp.acquire(key, this.#value(), session.id), undefined, this.#unlessGone(done));
+    else if (draw < 97) this.#client.kv(kvOp.release(key, this.#value(), session.id), undefined, done);
     else {
       this.#session = undefined;
       this.#client.destroySession(session, done);

@@ -38,7 +38,7 @@ describe("the simulated world", () => {
     const world = new World(4);
     const host = world.host("a");
     host.disk.faults.latencyMin = host.disk.faults.latencyMax = 10;
-    const storage = await host.runtime.openStorage(undefined);
+    const storage = await world.run(host.runtime.openStorage(undefined));
     await world.run(storage.files.put("kept", utf8("1")));
     let settled = false;
     const late = (): void => {
@@ -49,9 +49,9 @@ describe("the simulated world", () => {
     host.crash("power");
     await world.run(new Promise<void>((resolve) => world.at(100, resolve)));
     assert.equal(settled, false);
-    const again = await host.restart().openStorage(undefined);
-    assert.equal(text((await again.files.get("kept")) ?? utf8("-")), "1");
-    const lost = await again.files.get("lost");
+    const again = await world.run(host.restart().openStorage(undefined));
+    assert.equal(text((await world.run(again.files.get("kept"))) ?? utf8("-")), "1");
+    const lost = await world.run(again.files.get("lost"));
     assert.ok(lost === undefined || text(lost) === "2", "all or nothing");
   });
 

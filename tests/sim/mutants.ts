@@ -96,7 +96,6 @@ export const mutations: readonly Mutation[] = [
     "core/raft/state.ts",
     "return this.isVoter || this.membership.isVoterSince(this.log.committed, this.id);",
     "return this.isVoter;",
-    { profile: "turbulent" },
   ),
   one(
     "stale lease",
