@@ -15,9 +15,10 @@
 import { messageOf } from "../../core/types/errors.ts";
 import { type Call, CommandError, complain, type LoadedCommand } from "./command.ts";
 import { children, type Entry, entries } from "./command-table.ts";
+import { commandHelp } from "./command-help.ts";
 import type { CliContext } from "./context.ts";
 import { type Flags, parseFlags } from "./flags.ts";
-import { commandHelp, groupHelp, notBuilt, rootHelp, unbuiltHelp, usageLine } from "./help.ts";
+import { groupHelp, notBuilt, rootHelp, unbuiltHelp, usageLine } from "./help.ts";
 import { nearest } from "./nearest.ts";
 
 /** Resolves with the exit code; everything to be said has been said. */

@@ -1,11 +1,7 @@
-/** What `-h` and `consul help` print. */
-import { unreachable } from "../../core/types/errors.ts";
+/** What `consul help` prints of the program and its groups; a single command's help is in command-help.ts. */
 import { consulVersion, proconsulVersion } from "../../core/version.ts";
 import type { LoadedCommand } from "./command.ts";
 import { children, type Entry, entries, isBuilt, sections } from "./command-table.ts";
-import type { Flag } from "./flags.ts";
-
-const columns = 80;
 
 /** `consul help`. */
 export function rootHelp(): string {
@@ -47,24 +43,6 @@ export function groupHelp(group: Entry): string {
   ].join("\n");
 }
 
-export function commandHelp(command: LoadedCommand): string {
-  const lines = [`Usage: ${command.usage}`, "", ...paragraphs(command.description), ""];
-  if (command.examples.length > 0) lines.push("Examples", "");
-  for (const { purpose, line } of command.examples) lines.push(`  ${purpose}:`, "", `      $ ${line}`, "");
-  const groups = [
-    ["Options", undefined],
-    ["Request options", "request"],
-    ["Connection options", "connection"],
-  ] as const;
-  for (const [title, group] of groups) {
-    const flags = Object.entries(command.flags).filter(([, flag]) => flag.group === group);
-    if (flags.length === 0) continue;
-    lines.push(title, "");
-    for (const [name, flag] of flags) lines.push(`  ${flagLine(name, flag)}`, ...wrap(flag.help, 6), "");
-  }
-  return lines.join("\n");
-}
-
 /** A command of Consul's that is not built: `consul help snapshot save`. */
 export function unbuiltHelp(entry: Entry): string {
   return `consul ${entry.path}: ${entry.synopsis}.\n\n  ${notBuilt(entry)}\n`;
@@ -83,55 +61,4 @@ function listing(below: readonly Entry[]): string[] {
   const name = (entry: Entry): string => entry.path.slice(entry.path.lastIndexOf(" ") + 1);
   const width = Math.max(...below.map((entry) => name(entry).length));
   return below.map((entry) => `  ${isBuilt(entry) ? " " : "*"} ${name(entry).padEnd(width)}   ${entry.synopsis}`);
-}
-
-/** "-http-addr=<address>   (default 127.0.0.1:8500, or $CONSUL_HTTP_ADDR)" */
-function flagLine(name: string, flag: Flag): string {
-  const value = flag.kind === "bool" ? "" : `=<${flag.placeholder ?? placeholderOf(flag)}>`;
-  const notes = [...initialText(flag), ...(flag.env === undefined ? [] : [`$${flag.env}`])];
-  return notes.length === 0 ? `-${name}${value}` : `-${name}${value}   (${notes.join(", or ")})`;
-}
-
-function placeholderOf(flag: Flag): string {
-  switch (flag.kind) {
-    case "bool":
-    case "string":
-    case "list":
-      return "text";
-    case "int":
-    case "uint":
-      return "number";
-    case "duration":
-      return "duration, as 30s or 1h30m";
-    case "map":
-      return "key=value";
-    default:
-      return unreachable(flag);
-  }
-}
-
-function initialText(flag: Flag): string[] {
-  if (flag.kind === "list" || flag.kind === "map") return [];
-  const zero = flag.initial === "" || flag.initial === false || flag.initial === 0 || flag.initial === 0n;
-  if (zero) return [];
-  return [`default ${flag.kind === "duration" ? `${Number(flag.initial) / 1000}s` : String(flag.initial)}`];
-}
-
-function paragraphs(text: string): string[] {
-  return text
-    .trim()
-    .split("\n\n")
-    .flatMap((paragraph, at) => [...(at === 0 ? [] : [""]), ...wrap(paragraph.replaceAll("\n", " "), 2)]);
-}
-
-function wrap(text: string, indent: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(/ +/)) {
-    if (line !== "" && indent + line.length + 1 + word.length > columns) {
-      lines.push(" ".repeat(indent) + line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, " ".repeat(indent) + line];
 }

@@ -4,7 +4,7 @@ import { messageOf } from "../../../core/types/errors.ts";
 import { type Api, openApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, say } from "../command.ts";
-import { commandHelp } from "../help.ts";
+import { commandHelp } from "../command-help.ts";
 import { isObject, type Json } from "../json.ts";
 import type { QueryParameters } from "../url.ts";
 
