@@ -4,7 +4,8 @@
  *   load configuration ─► banner ─► start ─► "Consul agent running!" ─► a signal, `consul leave` or a dead disk ─► stop
  *
  * SIGINT and SIGTERM leave only where the configuration says so (servers do not, by default) and then exit 0; without a
- * leave the exit code is 1. A second signal, or 15 s, ends a leave that hangs. SIGHUP reads the configuration again.
+ * leave, or where it is refused (core/agent/server-leave.ts), the exit code is 1. A second signal, or 15 s, ends a leave
+ * that hangs. SIGHUP reads the configuration again.
  */
 import type { Agent } from "../../core/agent/agent.ts";
 import { consulVersion } from "../../core/version.ts";
@@ -107,7 +108,14 @@ async function finish(agent: Agent, outcome: Outcome, { runtime }: RunAgentOptio
         for (const signal of ["SIGINT", "SIGTERM"] as const) host.onSignal(signal, () => resolve("interrupted"));
         runtime.clock.after(gracefulLeaveMax, () => resolve("interrupted"));
       });
-      if ((await Promise.race([agent.leave(), interrupted])) !== "interrupted") code = 0;
+      const left = agent.leave().then(
+        () => "left" as const,
+        (error: unknown) => {
+          log.log("warn", "Shutting down without leaving", { reason: messageOf(error) });
+          return "refused" as const;
+        },
+      );
+      if ((await Promise.race([left, interrupted])) === "left") code = 0;
     }
   }
   await agent.stop();

@@ -27,7 +27,7 @@ import type {
 import { createHooks, type Hooks } from "../plugin/hooks.ts";
 import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
 import type { Logger, LogLevel, Runtime, Storage } from "../ports/mod.ts";
-import { messageOf } from "../types/errors.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
@@ -253,8 +253,10 @@ export class Agent implements AgentApi {
     this.hooks.notify("configReloaded", this.#config);
   }
 
-  async leave(): Promise<void> {
+  async leave(options: { readonly force?: boolean } = {}): Promise<void> {
     if (this.#left) return;
+    const fault = options.force === true ? undefined : this.#role.leaveFault();
+    if (fault !== undefined) throw new AgentError("rejected", { message: fault });
     this.#left = true;
     for (const retryJoin of this.#retryJoins) retryJoin.stop();
     await this.#role.leave();

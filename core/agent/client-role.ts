@@ -73,6 +73,11 @@ export class ClientRole implements Role {
     return this.cluster.start();
   }
 
+  /** Nothing depends on a client. */
+  leaveFault(): undefined {
+    return undefined;
+  }
+
   async leave(): Promise<void> {
     this.#options.logger.child("client").log("info", "client starting leave");
     await this.cluster.leave();

@@ -16,6 +16,7 @@ import type { Clock, Logger, Timer } from "../ports/mod.ts";
 import { formatAddress } from "../ports/net.ts";
 import type { MembershipChange, RaftServer } from "../raft/messages.ts";
 import { majority } from "../raft/quorum.ts";
+import { configurationFault } from "../raft/recovery.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
 import { serversAmong } from "./servers.ts";
@@ -184,6 +185,8 @@ export class ServerCare {
     const { servers, change, logger, clock } = this.#options;
     if (!servers().some((server) => server.id === id))
       throw new AgentError("rejected", { message: `id ${JSON.stringify(id)} was not found in the Raft configuration` });
+    const fault = configurationFault({ servers: servers().filter((server) => server.id !== id) });
+    if (fault !== undefined) throw new AgentError("rejected", { message: fault });
     this.#removed.set(id, clock.monotonic() + removedFor);
     await change({ kind: "remove", id });
     logger.log("warn", "Removed Raft peer", { id });

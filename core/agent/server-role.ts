@@ -37,6 +37,7 @@ import { forwarding } from "./rpc-forwarding.ts";
 import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { ServerCare } from "./server-care.ts";
 import { HealthWatch, type RaftStats } from "./server-health.ts";
+import { leaveFault } from "./server-leave.ts";
 import { ServerStore } from "./server-store.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -281,6 +282,14 @@ export class ServerRole implements Role {
     await this.#raft.start();
     this.#connectServers();
     this.#bootstrap.start();
+  }
+
+  /** Without a data directory there is nothing to come back to: nothing is lost by leaving. */
+  leaveFault(): string | undefined {
+    const { nodeId, config } = this.#options;
+    if (config.dataDir === undefined) return undefined;
+    const members = this.cluster.members("lan");
+    return leaveFault({ self: nodeId, servers: this.#raft.servers(), members, datacenter: config.datacenter });
   }
 
   async leave(): Promise<void> {

@@ -36,8 +36,11 @@ export interface AgentApi {
   readonly autopilot?: AutopilotApi;
   /** Reads the configuration sources again and applies what may change at run time. Rejects with `config-invalid`. */
   reload(): Promise<void>;
-  /** Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. */
-  leave(): Promise<void>;
+  /**
+   * Leaves the cluster gracefully, then shuts the agent down. Resolves when the leave is done. Rejects with `rejected`, and
+   * leaves nothing, where the other servers could not go on; `force` leaves all the same.
+   */
+  leave(options?: { readonly force?: boolean }): Promise<void>;
   /** Groups of `consul info` and /v1/agent/self Stats. */
   stats(): Readonly<Record<string, StringMap>>;
 }

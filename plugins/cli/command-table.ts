@@ -109,8 +109,16 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["monitor", "Follow the agent's log", () => load(import("./commands/monitor.ts"))],
   ["operator", "Raft and autopilot", "group"],
   ["operator autopilot", "How servers are looked after", "group"],
-  ["operator autopilot get-config", "Show the autopilot's configuration"],
-  ["operator autopilot set-config", "Change the autopilot's configuration"],
+  [
+    "operator autopilot get-config",
+    "Show the autopilot's configuration",
+    () => load(import("./commands/operator-autopilot-get-config.ts")),
+  ],
+  [
+    "operator autopilot set-config",
+    "Change the autopilot's configuration",
+    () => load(import("./commands/operator-autopilot-set-config.ts")),
+  ],
   ["operator raft", "The consensus group of the servers", "group"],
   ["operator raft list-peers", "List who votes", () => load(import("./commands/operator-raft-list-peers.ts"))],
   ["operator raft remove-peer", "Remove a server for good", () => load(import("./commands/operator-raft-remove-peer.ts"))],

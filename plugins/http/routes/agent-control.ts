@@ -31,8 +31,9 @@ export function agentControlRoutes(context: ApiContext): readonly Route[] {
     {
       path: "/v1/agent/leave",
       methods: ["PUT"],
-      async handle() {
-        await agent.leave();
+      async handle({ query }) {
+        // "force" is not Consul's: see core/agent/server-leave.ts.
+        await agent.leave({ force: query.has("force") });
         return emptyReply();
       },
     },
