@@ -221,7 +221,8 @@ export class ClientStore implements StoreApi {
     const args = {
       Datacenter: datacenter,
       ...encodeQueryOptions({ consistency: options.consistency, token, minIndex: blocking?.minIndex ?? 0, wait }, filter),
-      ...method.encode(query, this.#options.config().datacenter),
+      // What is near counts from a node of the datacenter that is asked.
+      ...method.encode(query, datacenter),
     };
     const timeout = callTimeout + wait * (1 + jitterShare);
     return this.#options.calls.call({ method: method.method, args, isRead: true, timeout, cancel: blocking?.cancel }, (reply) => {

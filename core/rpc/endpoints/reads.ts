@@ -37,7 +37,7 @@ import { exactText, listOrNil, structs } from "./wire-values.ts";
 export interface ReadMethod<Kind extends QueryKind = QueryKind> {
   readonly method: string;
   readonly kind: Kind;
-  /** The request's own fields. `datacenter` is the asking agent's. */
+  /** The request's own fields. `datacenter` is the one that is asked. */
   encode(query: QueryOf<Kind>, datacenter: string): Encoded;
   /** `datacenter` is the answering server's. Throws `Malformed`, and `rejected` with Consul's text for what Consul refuses. */
   decode(fields: Fields, datacenter: string): QueryOf<Kind>;
