@@ -119,7 +119,7 @@ export class GossipWorld {
 
   /** Asks `contact` in; its answer is the pool. */
   join(host: GossipHost, contact: GossipHost): void {
-    this.#pushPull(host, contact.ip, true);
+    this.#pushPull(host, contact.ip, true, true);
   }
 
   /** Crashes without a word. */
@@ -310,7 +310,7 @@ export class GossipWorld {
     this.#converse<boolean>(host, request.to.host, timeout, (target) => target.machine.isMeant(ping), answer);
   }
 
-  #pushPull(host: GossipHost, ip: string, join: boolean): void {
+  #pushPull(host: GossipHost, ip: string, join: boolean, joining = false): void {
     this.#converse(
       host,
       ip,
@@ -323,8 +323,8 @@ export class GossipWorld {
       },
       (theirs) => {
         if (theirs === false || host.machine.mergeRefusal(theirs) !== undefined) return;
-        this.feed(host, { kind: "remoteState", state: theirs });
-        if (join && host.serf !== undefined) this.feed(host, { kind: "joinIntent" });
+        this.feed(host, { kind: "remoteState", state: theirs, joining });
+        if (joining && host.serf !== undefined) this.feed(host, { kind: "joinIntent" });
       },
     );
   }

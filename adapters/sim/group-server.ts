@@ -144,8 +144,8 @@ export class GroupServer {
     if (begun === undefined) return;
     this.catalog = begun.catalog;
     this.machine = begun.machine;
-    ledger.started(this.id, begun.loaded);
-    const { snapshot } = begun.loaded;
+    const { hardState, entries, snapshot } = begun.loaded;
+    ledger.started(this.id, { hardState, entries, snapshotIndex: snapshot?.point.index ?? 0 });
     if (snapshot !== undefined) ledger.compare(this.id, snapshot.point.index, this.catalog);
     trace.mark(now, happened.started, this.number, this.life, this.machine.lastIndex);
     trace.tell(now, this.id, this.machine, `starts, for the ${this.life}. time`);

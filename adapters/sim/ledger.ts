@@ -32,13 +32,12 @@ import { decode } from "../../core/codec/cbor.ts";
 import type { Catalog } from "../../core/catalog/catalog.ts";
 import type { Command, CommandResult } from "../../core/catalog/commands.ts";
 import type { KvRecord } from "../../core/catalog/records.ts";
-import type { LogEntry } from "../../core/ports/storage.ts";
+import type { HardState, LogEntry } from "../../core/ports/storage.ts";
 import { decodeConfiguration } from "../../core/raft/membership.ts";
 import { entryCommand, entryConfiguration, type RaftMessage } from "../../core/raft/messages.ts";
 import type { RaftMachine } from "../../core/raft/raft.ts";
 import { equalBytes } from "../../core/types/bytes.ts";
 import type { LogIndex, Millis, NodeId, Term } from "../../core/types/ids.ts";
-import type { DiskLoaded, GroupDisk } from "./group-disk.ts";
 import { NaiveStore } from "./naive-store.ts";
 import { check } from "./violation.ts";
 
@@ -56,6 +55,20 @@ interface Applied {
   readonly type: number;
   readonly data: Uint8Array;
   readonly result: string;
+}
+
+/** What a restart found. */
+export interface Found {
+  readonly hardState: HardState;
+  readonly entries: readonly LogEntry[];
+  /** 0: it has no snapshot. */
+  readonly snapshotIndex: LogIndex;
+}
+
+/** What a disk has told to be durable. */
+export interface Claims {
+  readonly hardState: HardState;
+  readonly last: LogIndex;
 }
 
 interface Known {
@@ -92,10 +105,10 @@ export class Ledger {
   hashesCompared = 0;
 
   /** A server starts from what its disk gave. */
-  started(id: NodeId, { hardState, entries, snapshot }: DiskLoaded): void {
+  started(id: NodeId, { hardState, entries, snapshotIndex }: Found): void {
     const promised = this.#of(id);
     const { term, votedFor } = hardState;
-    const last = Math.max(entries[entries.length - 1]?.index ?? 0, snapshot?.point.index ?? 0);
+    const last = Math.max(entries[entries.length - 1]?.index ?? 0, snapshotIndex);
     for (const { index, term: entryTerm, type, data } of entries) {
       const known = this.#entries.get(index * termsMax + entryTerm);
       check(
@@ -123,7 +136,7 @@ export class Ledger {
   }
 
   /** A message leaves. */
-  said(message: RaftMessage, disk: GroupDisk): void {
+  said(message: RaftMessage, disk: Claims): void {
     const promised = this.#of(message.from);
     if (message.kind === "preVote" || message.kind === "preVoteReply") return;
     if (message.term > promised.term) promised.term = message.term;

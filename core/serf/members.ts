@@ -77,6 +77,7 @@ export class SerfMembers {
       describe(known, state, ownPort);
       known.status = "alive";
       known.goneAt = 0;
+      known.pruneAt = Number.POSITIVE_INFINITY;
       return known;
     }
     const member: SerfMember = {
@@ -132,7 +133,11 @@ export class SerfMembers {
     if (member === undefined) return { rebroadcast: this.#remember(now, intent) };
     if (intent.time <= member.statusTime) return ignored;
     member.statusTime = intent.time;
-    if (member.status === "leaving") member.status = "alive";
+    if (member.status === "leaving") {
+      member.status = "alive";
+      // It is here, so nobody is to be forgotten; Serf would erase it from its list while it is probed.
+      member.pruneAt = Number.POSITIVE_INFINITY;
+    }
     return { rebroadcast: true };
   }
 

@@ -223,7 +223,7 @@ class GossipPool implements Pool {
     for (const address of addresses) {
       const to = parseJoinAddress(address, this.#port);
       try {
-        await this.#driver.pushPull(to, true);
+        await this.#driver.pushPull(to, true, { joining: true });
         joined++;
       } catch (error) {
         this.#swimLogger.log("debug", `memberlist: Failed to join ${to.host}: ${messageOf(error)}`);

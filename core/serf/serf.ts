@@ -233,7 +233,7 @@ export class SerfMachine implements GossipMachine {
       received: (payload) => this.#received(payload),
       broadcasts: (overhead, bytesMax) => this.#broadcasts(overhead, bytesMax),
       localState: () => encodeState(this.#state()),
-      mergeState: (state, join) => this.#merge(state, join),
+      mergeState: (state, joining) => this.#merge(state, joining),
       refuseMerge: (claims) => this.#config.refuse(claims.map((claim) => this.#claimed(claim))),
       refuseAlive: (alive) => this.#refuseAlive(this.#claimed({ ...alive, name: alive.node, state: "alive" })),
       joined: (state) => this.#joined(state),
@@ -242,11 +242,19 @@ export class SerfMachine implements GossipMachine {
         const member = this.#members.updated(state, this.#ownPort);
         if (member !== undefined) this.#tell("update", member.name);
       },
-      conflicted: (member, other) =>
-        this.#log(
-          "warn",
-          `serf: Name conflict for '${member.name}' both ${member.host}:${member.port} and ${ipText(other.address)}:${other.port} are claiming`,
-        ),
+      conflicted: (member, other) => {
+        const theirs = `${ipText(other.address)}:${other.port}`;
+        if (member.name === this.#config.name)
+          this.#log(
+            "error",
+            `serf: Node name conflicts with another node at ${theirs}. Names must be unique! (Resolution enabled: false)`,
+          );
+        else
+          this.#log(
+            "warn",
+            `serf: Name conflict for '${member.name}' both ${member.host}:${member.port} and ${theirs} are claiming`,
+          );
+      },
       log: (level, message, fields) => this.#log(level, message, fields),
     };
   }
@@ -420,7 +428,7 @@ export class SerfMachine implements GossipMachine {
     };
   }
 
-  #merge(bytes: Bytes, join: boolean): void {
+  #merge(bytes: Bytes, joining: boolean): void {
     let state: SerfState;
     try {
       state = decodeState(bytes);
@@ -439,8 +447,8 @@ export class SerfMachine implements GossipMachine {
       this.#leaveIntent({ kind: "leave", time: (state.statusTimes.get(node) ?? 0) + 1, node, prune: false });
     }
     for (const [node, time] of state.statusTimes) if (!left.has(node)) this.#joinIntent({ kind: "join", time, node });
-    // What happened before we came is no news to whoever listens here.
-    if (join) this.#eventRing.ignoreBefore(state.eventTime);
+    // What happened before we came is no news to whoever listens here. It is to one that was only cut off from the others.
+    if (joining) this.#eventRing.ignoreBefore(state.eventTime);
     for (const slot of state.events) {
       for (const { name, payload } of slot?.events ?? []) {
         this.#userEvent({ kind: "userEvent", time: (slot as { time: number }).time, name, payload, coalesce: false });

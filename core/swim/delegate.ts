@@ -21,7 +21,8 @@ export interface SwimDelegate {
   broadcasts(overhead: number, bytesMax: number): readonly Bytes[];
   /** The layer's state for a push-pull exchange. */
   localState(join: boolean): Bytes;
-  mergeState(state: Bytes, join: boolean): void;
+  /** `joining`: this member asked to be let in, so that what happened before is no news to it. */
+  mergeState(state: Bytes, joining: boolean): void;
   /** Why `claims` may not be merged; undefined: they may. Asked for joins only. */
   refuseMerge(claims: readonly MemberClaim[]): string | undefined;
   /** Why this member may not be here; undefined: it may. */

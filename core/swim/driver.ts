@@ -122,8 +122,11 @@ export class GossipDriver {
     return this.#now;
   }
 
-  /** Exchanges all state with whoever is at `to`. Rejects with what went wrong, in memberlist's words. */
-  async pushPull(to: Address, join: boolean): Promise<void> {
+  /**
+   * Exchanges all state with whoever is at `to`. `joining`: to be let in, as opposed to being found again. Rejects with what
+   * went wrong, in memberlist's words.
+   */
+  async pushPull(to: Address, join: boolean, options: { readonly joining?: boolean } = {}): Promise<void> {
     const machine = this.#machine;
     if (machine === undefined || this.#closed) throw new AgentError("closed", { message: "gossip is not running" });
     const reply = await this.#exchange(to, { kind: "pushPull", ...machine.localState(join) }, this.#streamTimeout);
@@ -132,7 +135,7 @@ export class GossipDriver {
     const state = { join, members: reply.members, userState: reply.userState };
     const refusal = machine.mergeRefusal(state);
     if (refusal !== undefined) throw new AgentError("rejected", { message: refusal });
-    this.#step({ kind: "remoteState", state });
+    this.#step({ kind: "remoteState", state, joining: options.joining === true });
   }
 
   async close(): Promise<void> {

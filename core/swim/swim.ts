@@ -40,8 +40,8 @@ export type SwimInput =
   | { readonly kind: "datagram"; readonly from: Address; readonly message: SwimMessage; readonly receivedAt?: Millis }
   /** The outcome of a ping over a stream. */
   | { readonly kind: "streamProbe"; readonly sequence: number; readonly ok: boolean }
-  /** The other side of a push-pull exchange, for which `mergeRefusal` gave no reason. */
-  | { readonly kind: "remoteState"; readonly state: PushPull }
+  /** The other side of a push-pull exchange, for which `mergeRefusal` gave no reason. `joining`: we asked to be let in. */
+  | { readonly kind: "remoteState"; readonly state: PushPull; readonly joining?: boolean }
   /** The delegate's meta has changed. */
   | { readonly kind: "update" }
   | { readonly kind: "leave" };
@@ -230,7 +230,7 @@ export class SwimMachine implements GossipMachine {
         this.#probe.streamAnswered(input.sequence, input.ok);
         break;
       case "remoteState":
-        this.#merge(now, input.state);
+        this.#merge(now, input.state, input.joining === true);
         break;
       case "update":
         this.#membership.announce(now);
@@ -249,9 +249,9 @@ export class SwimMachine implements GossipMachine {
    * The layer above hears who meant to leave before it hears who is gone: otherwise it would report a failure first, as Serf
    * does when the goodbye itself was not heard.
    */
-  #merge(now: Millis, state: PushPull): void {
+  #merge(now: Millis, state: PushPull, joining: boolean): void {
     for (const claim of state.members) if (claim.state === "alive") this.#membership.merge(now, claim);
-    if (state.userState.length > 0) this.#delegate.mergeState(state.userState, state.join);
+    if (state.userState.length > 0) this.#delegate.mergeState(state.userState, joining);
     for (const claim of state.members) if (claim.state !== "alive") this.#membership.merge(now, claim);
   }
 

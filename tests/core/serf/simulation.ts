@@ -98,7 +98,7 @@ export class PoolSimulation {
   }
 
   join(host: Host, other: Host): void {
-    this.#pushPull(host, other.ip, true);
+    this.#pushPull(host, other.ip, true, true);
     this.#after(10, () => this.feed(host, { kind: "joinIntent" }));
   }
 
@@ -228,7 +228,7 @@ export class PoolSimulation {
     for (const message of messages) this.feed(target, { kind: "datagram", from: { host: from.ip, port }, message });
   }
 
-  #pushPull(host: Host, ip: string, join: boolean): void {
+  #pushPull(host: Host, ip: string, join: boolean, joining = false): void {
     this.#after(5, () => {
       const target = this.#byIp.get(ip);
       if (target === undefined || host.down || !this.#reaches(host, target)) return;
@@ -236,7 +236,7 @@ export class PoolSimulation {
       const theirs = target.machine.localState(join);
       assert.equal(target.machine.mergeRefusal(ours), undefined);
       this.feed(target, { kind: "remoteState", state: ours });
-      this.#after(5, () => this.feed(host, { kind: "remoteState", state: theirs }));
+      this.#after(5, () => this.feed(host, { kind: "remoteState", state: theirs, joining }));
     });
   }
 
