@@ -43,14 +43,14 @@ export class Autopilot implements AutopilotApi {
   /** What counts now. */
   get settings(): AutopilotSettings {
     const { catalog, config } = this.#options;
-    return catalog.autopilot ?? settingsOf(config());
+    return catalog.autopilot ?? config().autopilot;
   }
 
   /** Where no leader has done so yet: in a new group, or one of an earlier version. */
   async initialise(): Promise<void> {
     const { catalog, store, config } = this.#options;
     if (catalog.autopilot !== undefined) return;
-    await store.write({ kind: "autopilot", settings: settingsOf(config()), index: 0 });
+    await store.write({ kind: "autopilot", settings: config().autopilot, index: 0 });
   }
 
   async configuration(options: ReadOptions): Promise<AutopilotRecord> {
@@ -92,8 +92,4 @@ export class Autopilot implements AutopilotApi {
     if (datacenter === undefined || datacenter === "" || datacenter === this.#options.config().datacenter) return undefined;
     return this.#options.elsewhere(datacenter);
   }
-}
-
-export function settingsOf({ autopilot }: AgentConfig): AutopilotSettings {
-  return { ...autopilot, redundancyZoneTag: "", disableUpgradeMigration: false, upgradeVersionTag: "" };
 }

@@ -159,6 +159,9 @@ class Builder {
         maxTrailingLogs: this.#number("autopilot.max_trailing_logs"),
         minQuorum: this.#number("autopilot.min_quorum"),
         serverStabilizationTime: this.#millis("autopilot.server_stabilization_time"),
+        redundancyZoneTag: this.#text("autopilot.redundancy_zone_tag"),
+        disableUpgradeMigration: this.#flag("autopilot.disable_upgrade_migration"),
+        upgradeVersionTag: this.#text("autopilot.upgrade_version_tag"),
       },
 
       gossipLan: this.#gossip("gossip_lan"),

@@ -158,7 +158,7 @@ export interface DnsConfig {
   readonly soa: { readonly refresh: number; readonly retry: number; readonly expire: number; readonly minTtl: number };
 }
 
-/** How the leader looks after the servers of its group. */
+/** How the leader looks after the servers of its group: what the first leader of a group writes into its log. */
 export interface AutopilotConfig {
   readonly cleanupDeadServers: boolean;
   /** A server is healthy while it was heard of so recently, and lacks at most `maxTrailingLogs` entries. */
@@ -168,6 +168,10 @@ export interface AutopilotConfig {
   readonly minQuorum: number;
   /** A new server gets its vote after it was healthy for so long. */
   readonly serverStabilizationTime: Millis;
+  /** Of Consul's Enterprise version: kept and shown, without effect. */
+  readonly redundancyZoneTag: string;
+  readonly disableUpgradeMigration: boolean;
+  readonly upgradeVersionTag: string;
 }
 
 export interface GossipConfig {

@@ -54,9 +54,9 @@ function millisOf(text: string): number {
 
 const enterpriseKeys = [
   "non_voting_server",
+  "autopilot.disable_upgrade_migration",
   "autopilot.redundancy_zone_tag",
   "autopilot.upgrade_version_tag",
-  "autopilot.disable_upgrade_migration",
   "dns_config.prefer_namespace",
   "acl.msp_disable_bootstrap",
   "acl.tokens.managed_service_provider",

@@ -324,6 +324,9 @@ describe("values", () => {
       maxTrailingLogs: 250,
       minQuorum: 3,
       serverStabilizationTime: 1000,
+      redundancyZoneTag: "",
+      disableUpgradeMigration: false,
+      upgradeVersionTag: "",
     });
   });
 
@@ -463,6 +466,9 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
     maxTrailingLogs: 250,
     minQuorum: 0,
     serverStabilizationTime: 10_000,
+    redundancyZoneTag: "",
+    disableUpgradeMigration: false,
+    upgradeVersionTag: "",
   },
   raftMultiplier: 1,
   raftSnapshotThreshold: 16384,
