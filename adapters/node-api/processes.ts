@@ -1,6 +1,13 @@
 import type { ChildProcess } from "node:child_process";
 import type { Clock } from "../../core/ports/clock.ts";
-import type { Command, CommandResult, ProcessRunner } from "../../core/ports/process-runner.ts";
+import type {
+  Command,
+  CommandEnd,
+  CommandResult,
+  LiveCommand,
+  ProcessRunner,
+  RunningCommand,
+} from "../../core/ports/process-runner.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
@@ -15,7 +22,7 @@ const strayOutputMillis = 2_000;
 
 /** `ProcessRunner` over node:child_process. The command leads a process group of its own, so that what it started dies with it. */
 export function createProcesses(clock: Clock): ProcessRunner {
-  return { run: (command, cancel) => run(clock, command, cancel) };
+  return { run: (command, cancel) => run(clock, command, cancel), start: (command) => start(clock, command) };
 }
 
 function run(clock: Clock, command: Command, cancel: Cancel | undefined): Promise<CommandResult> {
@@ -50,13 +57,7 @@ function run(clock: Clock, command: Command, cancel: Cancel | undefined): Promis
     child.stderr?.on("data", (chunk: Bytes) => output.add(chunk));
     child.on("error", (error) => finish({ kind: "failed", error: startError(file, error) }));
     feed(child, command.stdin);
-    child.on("exit", () => {
-      const stray = clock.after(strayOutputMillis, () => {
-        child.stdout?.destroy();
-        child.stderr?.destroy();
-      });
-      child.once("close", () => stray.cancel());
-    });
+    cutStrayOutput(clock, child);
     child.on("close", (code, signal) => {
       const said = { output: output.bytes(), outputBytesTotal: output.bytesTotal };
       if (killedFor === "timeout") finish({ kind: "timeout", ...said });
@@ -64,6 +65,43 @@ function run(clock: Clock, command: Command, cancel: Cancel | undefined): Promis
       else if (signal !== null) finish({ kind: "signalled", signal, ...said });
       else finish({ kind: "exited", code: code ?? -1, ...said });
     });
+  });
+}
+
+function start(clock: Clock, { argv, env, stdin, output }: LiveCommand): RunningCommand {
+  const [file, ...args] = argv;
+  const out = output === "inherit" ? "inherit" : "pipe";
+  let child: ChildProcess;
+  try {
+    child = childProcess().spawn(file, args, {
+      env: { ...process.env, ...env },
+      stdio: [stdin === "inherit" ? "inherit" : "ignore", out, out],
+    });
+  } catch (error) {
+    return { pid: undefined, signal: () => {}, ended: Promise.resolve({ kind: "failed", error: startError(file, error) }) };
+  }
+  const ended = new Promise<CommandEnd>((resolve) => {
+    if (output !== "inherit") {
+      child.stdout?.on("data", (chunk: Bytes) => output(chunk));
+      child.stderr?.on("data", (chunk: Bytes) => output(chunk));
+    }
+    child.on("error", (error) => resolve({ kind: "failed", error: startError(file, error) }));
+    cutStrayOutput(clock, child);
+    child.on("close", (code, signal) =>
+      resolve(signal === null ? { kind: "exited", code: code ?? -1 } : { kind: "signalled", signal }),
+    );
+  });
+  return { pid: child.pid, signal: (signal) => void child.kill(signal), ended };
+}
+
+/** Output of children that an ended command left behind is not waited for without end. */
+function cutStrayOutput(clock: Clock, child: ChildProcess): void {
+  child.on("exit", () => {
+    const stray = clock.after(strayOutputMillis, () => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    });
+    child.once("close", () => stray.cancel());
   });
 }
 

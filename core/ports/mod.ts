@@ -34,7 +34,7 @@ export type {
 export type { Compression } from "./compression.ts";
 export type { Address } from "./net.ts";
 export { formatAddress } from "./net.ts";
-export type { Command, CommandResult, ProcessRunner } from "./process-runner.ts";
+export type { Command, CommandEnd, CommandResult, LiveCommand, ProcessRunner, RunningCommand } from "./process-runner.ts";
 export type { Random } from "./random.ts";
 export { below, between, shuffle } from "./random.ts";
 export type { FileStore, HardState, LogEntry, RaftStore, RaftWrite, SnapshotMeta, SnapshotStore, Storage } from "./storage.ts";

@@ -101,7 +101,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["kv import", "Write a tree from JSON", () => load(import("./commands/kv-import.ts"))],
   ["kv put", "Write a value", () => load(import("./commands/kv-put.ts"))],
   ["leave", "Leave the cluster and stop the agent", () => load(import("./commands/leave.ts"))],
-  ["lock", "Run a command while holding a lock"],
+  ["lock", "Run a command while holding a lock", () => load(import("./commands/lock.ts"))],
   ["login", "Exchange credentials for a token"],
   ["logout", "Destroy a token made by login"],
   ["maint", "Take a node or service out of discovery", () => load(import("./commands/maint.ts"))],

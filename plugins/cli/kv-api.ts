@@ -1,6 +1,7 @@
 /** The key-value part of the HTTP API, as the kv, lock and watch commands need it. */
 import type { HttpClientResponse } from "../../core/ports/http.ts";
 import { type Bytes, fromBase64, text } from "../../core/types/bytes.ts";
+import type { Cancel } from "../../core/types/cancel.ts";
 import { type Api, ApiError, readBody } from "./api.ts";
 import { isObject, type Json } from "./json.ts";
 import type { QueryParameters } from "./url.ts";
@@ -23,6 +24,22 @@ export async function readPairs(api: Api, key: string, query: QueryParameters): 
   if (response === undefined) return [];
   const body = readBody(response);
   return Array.isArray(body) ? body.map(pairOf) : [];
+}
+
+export interface Watched {
+  readonly pairs: readonly KvPair[];
+  /** For the next read to wait on, as text: 64 bits. */
+  readonly index: string;
+}
+
+/** {@link readPairs} that may wait: `query` holds `index` and `wait`. */
+export async function watchPairs(api: Api, key: string, query: QueryParameters, cancel: Cancel): Promise<Watched> {
+  const response = await api.send({ method: "GET", path: `/v1/kv/${key}`, query, cancel });
+  const index = response.headers["x-consul-index"] ?? "0";
+  if (response.status === 404) return { pairs: [], index };
+  if (response.status !== 200) throw new ApiError(`Unexpected response code: ${response.status}`, response.status);
+  const body = readBody(response);
+  return { pairs: Array.isArray(body) ? body.map(pairOf) : [], index };
 }
 
 /** Names below `prefix`, cut after `separator` unless that is "". */

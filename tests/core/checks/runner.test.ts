@@ -48,6 +48,7 @@ class Bench {
           this.commands.push(command);
           return this.script(command, cancel);
         },
+        start: () => assert.fail("a check's program runs with limits"),
       },
       streams: {
         connect: (to) => {

@@ -31,6 +31,7 @@ async function watch(options: {
       children.push(command);
       return Promise.resolve({ kind: "exited", code, output: utf8(`child ${children.length}\n`), outputBytesTotal: 8 });
     },
+    start: () => assert.fail("a watch's child runs to its end"),
   };
   const clock = {
     after(delay: number, fire: () => void) {
