@@ -22,6 +22,7 @@ import { isPretty, type ReadParameters, readNodeMeta, readParameters, readToken,
 import { booleanReply, jsonBody, jsonReply } from "../reply.ts";
 import { nodeJson, nodeServiceJson, serviceNodeJson } from "../shapes.ts";
 import { rendered } from "../shared.ts";
+import { translation } from "../translate.ts";
 import { readSelection, requiredName, selectionKey } from "./selection.ts";
 
 export function catalogRoutes(context: ApiContext): readonly Route[] {
@@ -63,6 +64,7 @@ export function catalogRoutes(context: ApiContext): readonly Route[] {
 
 function nodes(context: ApiContext, request: HttpRequest, parameters: ReadParameters): Promise<HttpReply> {
   const selection = readSelection(context, request, parameters);
+  const seen = translation(context.agent, parameters);
   return serveShared<"nodes">(context, request, {
     key: `catalog nodes\n${selectionKey(selection)}`,
     query: { kind: "nodes", ...selection },
@@ -70,7 +72,7 @@ function nodes(context: ApiContext, request: HttpRequest, parameters: ReadParame
     showConsistency: true,
     errorsCarryIndex: true,
     render: (answer, meta, pretty, consistency) =>
-      rendered(200, jsonBody(jsonArray(answer, nodeJson), pretty), meta, consistency),
+      rendered(200, jsonBody(jsonArray(answer.map(seen.node), nodeJson), pretty), meta, consistency),
   });
 }
 
@@ -99,6 +101,7 @@ function instances(
   const selection = readSelection(context, request, parameters);
   const tags = request.query.all("tag");
   const service = requiredName(request, "Missing service name");
+  const seen = translation(context.agent, parameters);
   return serveShared<"serviceInstances">(context, request, {
     key: `catalog service\n${through}\n${service}\n${JSON.stringify(tags)}\n${selectionKey(selection)}`,
     query: {
@@ -113,13 +116,14 @@ function instances(
     errorsCarryIndex: true,
     cacheable: true,
     render: (answer: readonly ServiceInstance[], meta, pretty, consistency) =>
-      rendered(200, jsonBody(jsonArray(answer, serviceNodeJson), pretty), meta, consistency),
+      rendered(200, jsonBody(jsonArray(answer.map(seen.instance), serviceNodeJson), pretty), meta, consistency),
   });
 }
 
 function node(context: ApiContext, request: HttpRequest, parameters: ReadParameters, layout: "map" | "list"): Promise<HttpReply> {
   const name = requiredName(request, "Missing node name");
   const { filter } = parameters;
+  const seen = translation(context.agent, parameters);
   return serveShared<"nodeServices">(context, request, {
     key: `catalog node\n${layout}\n${name}\n${filter}`,
     query: { kind: "nodeServices", node: name, filter },
@@ -127,7 +131,8 @@ function node(context: ApiContext, request: HttpRequest, parameters: ReadParamet
     showConsistency: true,
     errorsCarryIndex: true,
     render(answer, meta, pretty, consistency) {
-      const json = layout === "map" ? nodeMapJson(answer) : nodeListJson(answer, filter !== "");
+      const shown = answer && { node: seen.node(answer.node), services: answer.services.map(seen.service) };
+      const json = layout === "map" ? nodeMapJson(shown) : nodeListJson(shown, filter !== "");
       return rendered(200, jsonBody(json, pretty), meta, consistency);
     },
   });

@@ -9,6 +9,7 @@ import { type ReadParameters, readParameters, refuseNamespace } from "../query.t
 import { jsonBody, Refusal } from "../reply.ts";
 import { checkedInstanceJson, checkJson } from "../shapes.ts";
 import { rendered } from "../shared.ts";
+import { translation } from "../translate.ts";
 import { readSelection, requiredName, selectionKey } from "./selection.ts";
 
 type Kind = "nodeChecks" | "serviceChecks" | "checksInState";
@@ -99,6 +100,7 @@ function instances(
   const tags = request.query.all("tag");
   const service = requiredName(request, "Missing service name");
   const passingOnly = readPassing(request);
+  const seen = translation(context.agent, parameters);
   return serveShared<"checkedInstances">(context, request, {
     key: `health service\n${through}\n${service}\n${passingOnly}\n${JSON.stringify(tags)}\n${selectionKey(selection)}`,
     query: {
@@ -114,7 +116,7 @@ function instances(
     errorsCarryIndex: true,
     cacheable: true,
     render: (answer, meta, pretty, consistency) =>
-      rendered(200, jsonBody(jsonArray(answer, checkedInstanceJson), pretty), meta, consistency),
+      rendered(200, jsonBody(jsonArray(answer.map(seen.instance), checkedInstanceJson), pretty), meta, consistency),
   });
 }
 
