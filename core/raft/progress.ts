@@ -72,6 +72,15 @@ export class Progress {
     return true;
   }
 
+  /**
+   * What it acknowledged counts no more: its process has ended, and its data directory may have been replaced by an older
+   * copy meanwhile. To commit by what it held before would commit there whatever it holds now.
+   */
+  forget(): void {
+    this.match = 0;
+    if (this.state !== "snapshot") this.becomeProbe(this.next);
+  }
+
   becomeProbe(next: LogIndex): void {
     this.#become("probe");
     this.next = Math.max(next, this.match + 1);

@@ -157,7 +157,7 @@ export class RaftMachine implements Machine<RaftInput> {
         break;
       case "peerGone":
         if (raft.leader === input.peer && raft.role === "follower") leaderGone(raft);
-        else this.#unreachable(input.peer);
+        else raft.leadership?.progress.get(input.peer)?.forget();
         break;
       case "unreachable":
         this.#unreachable(input.peer);

@@ -110,7 +110,8 @@ function replicateTo(raft: RaftState, to: NodeId, progress: Progress): boolean {
   if (progress.state === "snapshot" || progress.waiting) return false;
   if (windowFull(raft, progress)) return false;
   const more = progress.next <= log.last;
-  if (!more && progress.commitSent >= log.committed) return false;
+  const settled = progress.state !== "probe" || progress.match === progress.next - 1;
+  if (!more && settled && progress.commitSent >= log.committed) return false;
   if (log.termAt(progress.next - 1) === undefined) {
     requestSnapshot(raft, to, progress);
     return false;
@@ -257,6 +258,7 @@ function onRefused(raft: RaftState, progress: Progress, reply: AppendReply): voi
       ? reply.index <= progress.match
       : progress.state === "snapshot" || reply.index !== progress.next - 1;
   if (stale) return;
+  if (reply.index <= progress.match) progress.forget(); // it has lost what it had acknowledged
   const hint = raft.log.agreementHint(Math.min(reply.hintIndex, reply.index), reply.hintTerm);
   progress.becomeProbe(Math.min(hint.index + 1, Math.max(reply.index, 1)));
 }

@@ -15,6 +15,7 @@
  *   change a add=d | voter=d | demote=d | remove=d
  *   snapshot a | install a b       a saves one; the newest of a arrives at b
  *   crash a | start a              what was not synced is lost
+ *   copy a | restore a             a's disk as it is; and, while a is down, as it was then
  *   recover a b [learners=c]       while b is down: b's operator says that a and b are the group
  *   log a | state [a]
  */
@@ -59,6 +60,7 @@ interface Server {
 
 export class RaftScript {
   readonly #servers = new Map<string, Server>();
+  readonly #copies = new Map<string, Pick<Server, "hardState" | "entries" | "snapshot">>();
   #limits: Record<string, number> = {};
   #now = 0;
   #network: RaftMessage[] = [];
@@ -150,6 +152,14 @@ export class RaftScript {
         return;
       case "crash":
         Object.assign(this.#server(first), { machine: undefined, writing: undefined, assembler: new Assembler() });
+        return;
+      case "copy": {
+        const { hardState, entries, snapshot } = this.#server(first);
+        this.#copies.set(first, { hardState, entries: [...entries], snapshot });
+        return;
+      }
+      case "restore":
+        Object.assign(this.#server(first), this.#copies.get(first));
         return;
       case "recover": {
         const server = this.#server(words[words.length - 1] ?? "");
