@@ -15,7 +15,7 @@ describe("a server's data directory", () => {
   let group: Group;
 
   before(async () => {
-    group = await Group.start({ hcl: 'raft_snapshot_threshold = 200 raft_trailing_logs = 50 raft_snapshot_interval = "1s"' });
+    group = await Group.start();
   });
   after(() => group.stop());
 
@@ -37,6 +37,15 @@ describe("a server's data directory", () => {
     await group.restart(follower);
     await load.finish();
   });
+});
+
+describe("a server's log", () => {
+  let group: Group;
+
+  before(async () => {
+    group = await Group.start({ hcl: 'raft_snapshot_threshold = 200 raft_trailing_logs = 50 raft_snapshot_interval = "1s"' });
+  });
+  after(() => group.stop());
 
   it("that is far behind what the others keep of the log is brought up to date by a snapshot", async () => {
     const load = new Load(group, "behind", random);

@@ -41,6 +41,8 @@ export interface Server {
 }
 
 export interface GroupOptions {
+  /** Default: 1, as Consul recommends for production; its own default is 5. */
+  readonly raftMultiplier?: number;
   /** Beside what makes elections quick. */
   readonly hcl?: string;
   /** Data directories to use instead of fresh ones, by the server's number. */
@@ -49,8 +51,8 @@ export interface GroupOptions {
   readonly commands?: readonly (string | undefined)[];
 }
 
-/** Short timeouts: what is measured is whether it works, not how patient it is. */
-const quick = 'performance { raft_multiplier = 1 } autopilot { server_stabilization_time = "1s" cleanup_dead_servers = false }';
+/** A new server may vote soon, and a dead one is not taken out of the group. */
+const quick = 'autopilot { server_stabilization_time = "1s" cleanup_dead_servers = false }';
 const size = 3;
 
 export class Group {
@@ -58,13 +60,13 @@ export class Group {
   readonly root = temporaryFolder();
   readonly #hcl: string;
 
-  private constructor(hcl: string) {
-    this.#hcl = `${quick} ${hcl}`;
+  private constructor(options: GroupOptions) {
+    this.#hcl = `performance { raft_multiplier = ${options.raftMultiplier ?? 1} } ${quick} ${options.hcl ?? ""}`;
   }
 
   /** Three servers, of which each knows the leader and holds what it holds. */
   static async start(options: GroupOptions = {}): Promise<Group> {
-    const group = new Group(options.hcl ?? "");
+    const group = new Group(options);
     const ports = await portsFor(size);
     const first = ports[0] as Ports;
     await Promise.all(
