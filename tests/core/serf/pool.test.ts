@@ -127,6 +127,86 @@ describe("a gossip pool", () => {
     assert.deepEqual(told, ["join a", "join b", "join c", "failed b", "leave c"]);
   });
 
+  it("tells on what evidence a member was declared failed, in wall time", async () => {
+    const world = new VirtualWorld();
+    const agents = [];
+    for (const [name, host] of [
+      ["a", "10.0.0.1"],
+      ["b", "10.0.0.2"],
+      ["c", "10.0.0.3"],
+    ] as const)
+      agents.push(await agent(world, name, host));
+    const [a, b] = agents as [Agent, Agent, Agent];
+    for (const { pool } of agents.slice(1)) await world.settle(pool.join(["10.0.0.1"]));
+    await world.pass(5000);
+    const before = world.clock.wall();
+    world.isolate("10.0.0.3");
+    await world.pass(40_000);
+    for (const { pool } of [a, b]) {
+      const [accusation] = pool.evidence("c").accusations;
+      assert.ok(accusation !== undefined);
+      assert.equal(accusation.outcome, "dead");
+      assert.ok(accusation.at >= before && accusation.at <= world.clock.wall());
+      assert.ok((accusation.settledAt ?? 0) >= accusation.at);
+      assert.deepEqual(pool.evidence("nobody").accusations, []);
+    }
+    const probes = [a, b].flatMap(({ pool }) => pool.evidence("c").accusations.map(({ grounds }) => grounds));
+    const probe = probes.find(({ kind }) => kind === "probe");
+    assert.ok(probe?.kind === "probe" && probe.helpers.length === 1 && probe.stream !== "unasked", JSON.stringify(probes));
+  });
+
+  it("of a process that stood still tells the length, and accuses nobody for it", async () => {
+    const world = new VirtualWorld();
+    let stalledUntil = 0;
+    // Timers fire when the process runs again.
+    const clock: typeof world.clock = {
+      ...world.clock,
+      after: (delay, fire) =>
+        world.clock.after(delay, () => {
+          if (world.now < stalledUntil) world.clock.after(stalledUntil - world.now, fire);
+          else fire();
+        }),
+    };
+    const a = await agent(world, "a", "10.0.0.1", { clock });
+    const b = await agent(world, "b", "10.0.0.2");
+    await world.settle(b.pool.join(["10.0.0.1"]));
+    await world.pass(5000);
+    assert.deepEqual(a.pool.evidence().stalls, []);
+    // What comes meanwhile is lost here, as in a socket that is full.
+    world.isolate("10.0.0.1");
+    stalledUntil = world.now + 3000;
+    await world.pass(3000);
+    world.heal("10.0.0.1");
+    await world.pass(1000);
+    const { stalls, accusations } = a.pool.evidence();
+    assert.equal(stalls.length, 1);
+    assert.ok((stalls[0]?.late ?? 0) > 2500 && (stalls[0]?.late ?? 0) <= 3000, JSON.stringify(stalls));
+    assert.deepEqual(
+      accusations.filter(({ grounds }) => grounds.kind === "probe"),
+      [],
+    );
+    assert.ok(a.log.some((line) => /stood still for \d+ms/.test(line)));
+    await a.pool.stop();
+    await b.pool.stop();
+  });
+
+  it("lives at IPv6 addresses, and is joined by them with and without brackets", async () => {
+    const world = new VirtualWorld();
+    const a = await agent(world, "a", "fd00::1");
+    const b = await agent(world, "b", "fd00::2", { advertise: "fd00:0:0::2" });
+    const c = await agent(world, "c", "fd00::3");
+    assert.equal(await world.settle(b.pool.join(["[fd00::1]:8301"])), 1);
+    assert.equal(await world.settle(c.pool.join(["fd00::1"])), 1);
+    await world.pass(3000);
+    for (const { pool } of [a, b, c]) {
+      const addresses = pool.members().map(({ name, address, status }) => `${name} ${address} ${status}`);
+      assert.deepEqual(addresses.sort(), ["a fd00::1 alive", "b fd00::2 alive", "c fd00::3 alive"]);
+    }
+    await world.pass(60_000);
+    assert.equal(status(a.pool, "b"), "alive");
+    for (const { pool } of [a, b, c]) await pool.stop();
+  });
+
   it("leaving takes its propagation delay when there are others, and no time alone", async () => {
     const world = new VirtualWorld();
     const a = await agent(world, "a", "10.0.0.1");
