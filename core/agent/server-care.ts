@@ -207,6 +207,8 @@ export class ServerCare {
       }
       await change(step.change);
       const { change: done, why } = step;
+      // A new server makes room for taking dead ones out: their replacement has come.
+      if (why === "joined") this.#cleanupAt = clock.monotonic();
       if (done.kind === "add")
         logger.log("info", why === "stable" ? "Promoted server to voter" : `server ${why}, updated raft peer`, {
           id: done.server.id,
