@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../../core/ports/clock.ts";
 import type { SnapshotMeta, SnapshotStore } from "../../core/ports/storage.ts";
-import type { Bytes } from "../../core/types/bytes.ts";
+import { type Bytes, concat, emptyBytes } from "../../core/types/bytes.ts";
 import { AgentError, assert } from "../../core/types/errors.ts";
 import { type Directory, type OpenFile, unfinishedSuffix } from "./directory.ts";
 import {
@@ -28,6 +28,12 @@ import {
   snapshotNames,
   snapshotsKept,
 } from "./snapshot-file.ts";
+
+/**
+ * Read and written at once. A frame alone is too little for a trip to the disk and back; more, and nothing else would get
+ * its turn while the frames of one stretch are made or read, a millisecond or two each.
+ */
+const stretchBytes = 256 * 1024;
 
 export interface SnapshotFilesOptions {
   readonly directory: Directory;
@@ -158,15 +164,21 @@ async function writeSnapshot(
   try {
     const frames = new FrameWriter();
     let at = 0;
-    const put = async (bytes: Bytes): Promise<void> => {
-      if (bytes.length > 0) await file.write(at, bytes);
+    let waiting: Bytes[] = [];
+    let waitingBytes = 0;
+    const flush = async (): Promise<void> => {
+      const bytes = concat(waiting);
+      waiting = [];
+      waitingBytes = 0;
+      await file.write(at, bytes);
       at += bytes.length;
     };
     const frame = async (bytes: Bytes): Promise<void> => {
-      await put(frames.header(bytes));
-      await put(bytes);
+      waiting.push(frames.header(bytes), bytes);
+      waitingBytes += bytes.length;
+      if (waitingBytes >= stretchBytes) await flush();
     };
-    await put(snapshotMagic);
+    waiting.push(snapshotMagic);
     const encoded = encodeHead(head);
     assert(encoded.length <= headBytesMax, "a head is small");
     await frame(encoded);
@@ -176,6 +188,7 @@ async function writeSnapshot(
       size += part.length;
     }
     await frame(new Uint8Array(0));
+    await flush();
     await file.sync();
     return size;
   } finally {
@@ -231,6 +244,8 @@ class FrameFile {
   readonly #directory: Directory;
   readonly #frames = new FrameReader();
   #at = 0;
+  /** What was read and not taken yet: it begins at `#at`. */
+  #ahead: Bytes = emptyBytes;
 
   constructor(file: OpenFile, path: string, directory: Directory) {
     this.file = file;
@@ -238,13 +253,23 @@ class FrameFile {
     this.#directory = directory;
   }
 
+  /** A view. */
   async take(length: number): Promise<Bytes> {
-    const bytes = await this.file.read(this.#at, length).catch((error: unknown) => {
-      throw this.#directory.failed(`read the snapshot ${this.#path}`, error);
-    });
-    if (bytes.length < length) throw damaged(this.#path, this.#at + bytes.length, "it is incomplete");
+    if (this.#ahead.length < length) await this.#readOn(length);
+    const bytes = this.#ahead.subarray(0, length);
+    this.#ahead = this.#ahead.subarray(length);
     this.#at += length;
     return bytes;
+  }
+
+  async #readOn(needed: number): Promise<void> {
+    const held = this.#ahead;
+    const from = this.#at + held.length;
+    const more = await this.file.read(from, Math.max(stretchBytes, needed - held.length)).catch((error: unknown) => {
+      throw this.#directory.failed(`read the snapshot ${this.#path}`, error);
+    });
+    if (held.length + more.length < needed) throw damaged(this.#path, from + more.length, "it is incomplete");
+    this.#ahead = held.length === 0 ? more : concat([held, more]);
   }
 
   async next(bytesMax: number): Promise<Bytes> {
