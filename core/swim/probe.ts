@@ -163,7 +163,11 @@ export class Probe {
     const { config, table, awareness, send } = this.#parts;
     const target = table.nextToProbe(now - config.gossipToTheDead, (member) => member.name !== config.name && !isGone(member));
     this.#nextAt = now + config.probeInterval;
-    if (target === undefined) return;
+    if (target === undefined) {
+      // Nobody to be wrong about: an agent alone is healthy again by itself.
+      awareness.apply(-1);
+      return;
+    }
     const ping: Ping = { kind: "ping", sequence: this.#nextSequence(), node: target.name, origin: this.#origin };
     this.#running = {
       target,

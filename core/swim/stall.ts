@@ -23,6 +23,9 @@ export interface Consequence {
   readonly postpone: Millis;
 }
 
+/** Probes faster than this (Consul's -dev has ten a second) count as one a second: a hiccup is no illness. */
+const probeCountedMin: Millis = 1000;
+
 /** `dueAt` is when the machine asked to be woken. Undefined: near enough. */
 export function stallOf(of: {
   readonly dueAt: Millis;
@@ -32,5 +35,6 @@ export function stallOf(of: {
   const late = of.now - of.dueAt;
   const { stallTolerance, probeInterval, probeTimeout } = of.config;
   if (!(late > stallTolerance)) return undefined;
-  return { late, awareness: 1 + Math.floor(late / probeInterval), postpone: late + probeTimeout };
+  const missed = Math.floor(late / Math.max(probeInterval, probeCountedMin));
+  return { late, awareness: 1 + missed, postpone: late + probeTimeout };
 }

@@ -166,7 +166,8 @@ describe("our pool with real serf agents", { skip }, () => {
         [],
       );
       assert.ok(pool.coordinate().vec.some((value) => value !== 0));
-      assert.equal(pool.stats().health_score, "0");
+      // A busy machine may just have made this process stand still, which it notices.
+      assert.ok(Number(pool.stats().health_score) <= 2, `${pool.stats().health_score}`);
     } finally {
       await pool.stop();
       for (const peer of peers) await peer.stop();
