@@ -133,6 +133,11 @@ export class ClientCluster implements RoleCluster {
     return this.#options.servers.store.datacenterMaps();
   }
 
+  async currentDatacenters(): Promise<readonly string[]> {
+    this.#datacenters = await this.#options.servers.store.datacenters();
+    return this.#datacenters;
+  }
+
   async statusOf(datacenter: string): Promise<{ readonly leader: string; readonly peers: readonly string[] }> {
     const { store } = this.#options.servers;
     return { leader: await store.leader(datacenter), peers: await store.peers(datacenter) };

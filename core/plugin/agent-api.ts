@@ -310,9 +310,11 @@ export interface ClusterApi {
   removeRaftServer?(id: string, datacenter?: string): Promise<void>;
   /** All that are known, nearest first, this agent's own among the nearest. */
   datacenters(): readonly string[];
+  /** The same, asked of a server now. Absent: `datacenters` is what is known now. */
+  currentDatacenters?(): Promise<readonly string[]>;
   /** Servers by datacenter and where they are on the map of round trips. Absent: this agent knows of none. */
   datacenterMaps?(): Promise<readonly DatacenterMap[]>;
-  /** Who leads the servers of another datacenter, and who they are: "ip:port". Rejects with `no-datacenter`. Absent: there is none. */
+  /** Who leads the servers of a datacenter, asked now, and who they are: "ip:port". Rejects with `no-datacenter`. Absent: there is none. */
   statusOf?(datacenter: string): Promise<{ readonly leader: string; readonly peers: readonly string[] }>;
   isLeader(): boolean;
   /** How many were joined. Rejects with `rejected` and Consul's text. */

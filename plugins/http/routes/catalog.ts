@@ -38,7 +38,10 @@ export function catalogRoutes(context: ApiContext): readonly Route[] {
     {
       path: "/v1/catalog/datacenters",
       methods: ["GET"],
-      handle: (request) => jsonReply(jsonStrings(agent.cluster.datacenters()), isPretty(request, agent)),
+      async handle(request) {
+        const known = (await agent.cluster.currentDatacenters?.()) ?? agent.cluster.datacenters();
+        return jsonReply(jsonStrings(known), isPretty(request, agent));
+      },
     },
     // The one read of the catalog that does not mind a namespace: nodes have none.
     {

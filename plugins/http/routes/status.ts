@@ -8,8 +8,10 @@ import { jsonReply, noPathToDatacenter } from "../reply.ts";
 export function statusRoutes(context: ApiContext): readonly Route[] {
   const { agent } = context;
   const statusOf = async (request: HttpRequest): Promise<{ readonly leader: string; readonly peers: readonly string[] }> => {
-    const { cluster } = agent;
+    const { cluster, config } = agent;
     const { datacenter } = readParameters(request, agent).options;
+    // A client asks a server each time, as Consul's does: what it heard last may be old.
+    if (datacenter === undefined && !config.server && cluster.statusOf !== undefined) return cluster.statusOf(config.datacenter);
     if (datacenter === undefined) return { leader: cluster.leader(), peers: cluster.peers() };
     if (cluster.statusOf === undefined) throw noPathToDatacenter();
     return cluster.statusOf(datacenter);
