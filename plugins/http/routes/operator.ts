@@ -46,7 +46,8 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
   );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
     const asked = byId ? `id ${goQuote(query.get("id"))}` : `address ${goQuote(query.get("address"))}`;
-    throw new AgentError("rejected", { message: `${asked} was not found in the Raft configuration` });
+    const prefix = datacenter === undefined && agent.config.server ? "" : "rpc error making call: ";
+    throw new AgentError("rejected", { message: `${prefix}${asked} was not found in the Raft configuration` });
   }
   await agent.cluster.removeRaftServer(peer.id, datacenter);
   return emptyReply();
