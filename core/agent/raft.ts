@@ -43,6 +43,8 @@ export interface RaftOptions {
   /** Where this server is reached, once its listener is up. */
   readonly address: () => Address;
   readonly logger: Logger;
+  /** For what Consul's server says, and not its Raft library. */
+  readonly serverLogger: Logger;
   readonly catalog: Catalog;
   readonly apply: (entries: readonly LogEntry[]) => readonly unknown[];
   /** Undefined: a group of one, which has nobody to write to. */
@@ -94,7 +96,9 @@ export class Raft {
       },
       ...(this.#options.alone ? { bootstrap: { servers: [{ id: nodeId, address, voter: true }] } } : {}),
       now: runtime.clock.monotonic(),
-      ...(config.dataDir === undefined ? {} : { recover: (held: Held) => recover({ files: storage.files, logger }, held) }),
+      ...(config.dataDir === undefined
+        ? {}
+        : { recover: (held: Held) => recover({ files: storage.files, logger: this.#options.serverLogger }, held) }),
     }).catch(startFailed);
     const content = snapshotContent(catalog, this.#assembler);
     if (snapshot !== undefined) {
@@ -213,7 +217,7 @@ export class Raft {
       return Promise.reject(
         new AgentError("too-large", { message: `A command of ${data.length} bytes exceeds the limit of ${commandBytesMax}` }),
       );
-    this.#options.logger.log("warn", "Attempting to apply large raft entry", { size_in_bytes: data.length });
+    this.#options.serverLogger.child("rpc").log("warn", "Attempting to apply large raft entry", { size_in_bytes: data.length });
     return driver.proposeAll(cut(data).map((piece) => ({ type: entryPiece, data: piece })));
   }
 

@@ -165,6 +165,7 @@ export class ServerRole implements Role {
       nodeId,
       address: () => this.cluster.rpcAddress(),
       logger: logger.child("raft"),
+      serverLogger: logger,
       catalog: this.#catalog,
       apply: (entries) => this.store.apply(entries),
       transport: this.#transport,
