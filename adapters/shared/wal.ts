@@ -12,7 +12,7 @@
  * record. A record that fails its check and has a good one of a higher sequence behind it was good once: corruption.
  * The random salt keeps log contents from being taken for records, whatever a client stores.
  */
-import { decode, encode } from "../../core/codec/cbor.ts";
+import { decodeInPlace, encode } from "../../core/codec/cbor.ts";
 import { crc32 } from "../../core/codec/checks.ts";
 import type { HardState, LogEntry, RaftWrite } from "../../core/ports/storage.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
@@ -159,7 +159,7 @@ function encodeBatch(batch: WalBatch): Bytes {
 function decodeBatch(payload: Bytes): WalBatch | undefined {
   let value: unknown;
   try {
-    value = decode(payload, "a log record");
+    value = decodeInPlace(payload, "a log record"); // payloadAt made a copy of its own
   } catch (error) {
     if (error instanceof AgentError) return undefined;
     throw error;

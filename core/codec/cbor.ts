@@ -90,7 +90,12 @@ export function decode(bytes: Bytes, what = "a record"): unknown {
  */
 export function decodeInPlace(bytes: Bytes, what = "a record"): unknown {
   requireSubset(bytes, what);
-  return viewer.decode(new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
+  return viewGated(bytes);
+}
+
+/** As {@link tryDecode}, in place. */
+export function tryDecodeInPlace(bytes: Bytes): { readonly value: unknown } | undefined {
+  return faultIn(bytes) === undefined ? { value: viewGated(bytes) } : undefined;
 }
 
 function requireSubset(bytes: Bytes, what: string): void {
@@ -104,6 +109,10 @@ function requireSubset(bytes: Bytes, what: string): void {
 function decodeGated(bytes: Bytes): unknown {
   // A view of its own: the library leaves a DataView on whatever it reads, and log entries live long.
   return codec.decode(new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
+}
+
+function viewGated(bytes: Bytes): unknown {
+  return viewer.decode(new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
 }
 
 interface Fault {
