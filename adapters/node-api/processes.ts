@@ -82,8 +82,11 @@ function start(clock: Clock, { argv, env, stdin, output }: LiveCommand): Running
   }
   const ended = new Promise<CommandEnd>((resolve) => {
     if (output !== "inherit") {
-      child.stdout?.on("data", (chunk: Bytes) => output(chunk));
-      child.stderr?.on("data", (chunk: Bytes) => output(chunk));
+      for (const stream of [child.stdout, child.stderr])
+        stream?.on("data", (chunk: Bytes) => {
+          stream.pause();
+          void output(new Uint8Array(chunk)).finally(() => stream.resume());
+        });
     }
     child.on("error", (error) => resolve({ kind: "failed", error: startError(file, error) }));
     cutStrayOutput(clock, child);

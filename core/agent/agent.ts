@@ -23,10 +23,11 @@ import type {
   Member,
   SnapshotApi,
   StoreApi,
+  UserEvent,
 } from "../plugin/agent-api.ts";
 import { createHooks, type Hooks } from "../plugin/hooks.ts";
 import { type AnyPlugin, PluginHost, type SurfaceAddress } from "../plugin/host.ts";
-import type { Logger, LogLevel, Runtime, Storage } from "../ports/mod.ts";
+import { type Logger, type LogLevel, type Runtime, type Storage, uuid } from "../ports/mod.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
@@ -39,6 +40,7 @@ import { LimitedStore } from "./limited-store.ts";
 import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
 import { Registrations } from "./registrations.ts";
+import { RemoteExec } from "./remote-exec.ts";
 import { RetryJoin, startJoin } from "./retry-join.ts";
 import type { Role, RoleCluster, RoleOptions } from "./role.ts";
 import { ServerRole } from "./server-role.ts";
@@ -103,6 +105,7 @@ export class Agent implements AgentApi {
       crypto,
       logger: this.#logger,
       send: (name, payload, where) => this.#role.fireEvent(name, payload, where),
+      remoteExec: this.#remoteExec(),
     });
     this.events = events;
     const roleOptions: RoleOptions = {
@@ -290,6 +293,27 @@ export class Agent implements AgentApi {
     await this.#role.stop();
     await this.#dependencies.storage.close();
     this.#logger.log("info", "shutdown complete");
+  }
+
+  /** Undefined: this agent runs nothing for others. */
+  #remoteExec(): ((event: UserEvent) => void) | undefined {
+    const { runtime, config } = this.#dependencies;
+    const { processes, host, clock, crypto } = runtime;
+    if (config.disableRemoteExec || processes === undefined || host === undefined) return undefined;
+    let exec: RemoteExec | undefined;
+    return (event) => {
+      // The store is there by the time the first event is.
+      exec ??= new RemoteExec({
+        store: this.store,
+        processes,
+        host,
+        clock,
+        logger: this.#logger,
+        node: config.nodeName,
+        uniqueName: () => uuid(crypto),
+      });
+      exec.handle(event);
+    };
   }
 
   #onMember(member: Member): void {

@@ -177,6 +177,7 @@ class Builder {
       pidFile: this.#text("pid_file"),
       enableDebug: this.#flag("enable_debug"),
       disableUpdateCheck: this.#flag("disable_update_check"),
+      disableRemoteExec: this.#flag("disable_remote_exec"),
       disableCoordinates: this.#flag("disable_coordinates"),
       disableHostNodeId: this.#flag("disable_host_node_id"),
       warnings: [],

@@ -131,6 +131,8 @@ export interface AgentConfig {
   readonly pidFile: string;
   readonly enableDebug: boolean;
   readonly disableUpdateCheck: boolean;
+  /** False: this agent runs what `consul exec` asks for. */
+  readonly disableRemoteExec: boolean;
   readonly disableCoordinates: boolean;
   readonly disableHostNodeId: boolean;
 

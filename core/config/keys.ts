@@ -180,7 +180,7 @@ const rows: readonly Row[] = [
   ["disable_host_node_id", "bool", true, "no", "built", "disable-host-node-id"],
   ["disable_http_unprintable_char_filter", "bool", false, "no", "built"],
   ["disable_keyring_file", "bool", false, "no", "built", "disable-keyring-file"],
-  ["disable_remote_exec", "bool", true, "no", "unbuilt"],
+  ["disable_remote_exec", "bool", true, "no", "built"],
   ["disable_update_check", "bool", false, "no", "built"],
   ["discard_check_output", "bool", false, "yes", "built"],
   ["discovery_max_stale", "duration", "0s", "no", "built"],

@@ -16,8 +16,8 @@ export interface LiveCommand {
   readonly env: Readonly<Record<string, string>>;
   /** Ours, or nothing. */
   readonly stdin: "inherit" | "none";
-  /** Ours, or called with each piece of both of its outputs; a piece is the receiver's to keep. */
-  readonly output: "inherit" | ((piece: Bytes) => void);
+  /** Ours, or called with each piece of both of its outputs, which are not read on before what it gives back has settled. */
+  readonly output: "inherit" | ((piece: Bytes) => Promise<void>);
 }
 
 export interface RunningCommand {

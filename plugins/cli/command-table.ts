@@ -81,7 +81,7 @@ const rows: readonly (readonly [path: string, synopsis: string, does?: Entry["do
   ["connect proxy", "Run the built-in sidecar"],
   ["debug", "Record what the agent does into an archive"],
   ["event", "Fire an event", () => load(import("./commands/event.ts"))],
-  ["exec", "Run a command on many nodes"],
+  ["exec", "Run a command on many nodes", () => load(import("./commands/exec.ts"))],
   ["force-leave", "Declare a failed member as gone", () => load(import("./commands/force-leave.ts"))],
   ["help", "Explain a command", "help"],
   ["info", "Show the agent's counters", () => load(import("./commands/info.ts"))],

@@ -18,13 +18,20 @@ export interface SessionOptions {
   /** Default: the agent's own, and the delay Consul gives. */
   readonly node?: string;
   readonly behavior?: "release" | "delete";
+  /** Checks it depends on. Default: its node's health. */
+  readonly checks?: readonly string[];
 }
 
 /** Rejects with `ApiError`. */
-export async function createLockSession(api: Api, clock: Clock, { name, node, behavior }: SessionOptions): Promise<LockSession> {
+export async function createLockSession(
+  api: Api,
+  clock: Clock,
+  { name, node, behavior, checks }: SessionOptions,
+): Promise<LockSession> {
   const fields = {
     Name: name,
     ...(node !== undefined && { Node: node }),
+    ...(checks !== undefined && { Checks: checks }),
     ...(behavior !== undefined && { Behavior: behavior }),
     TTL: timeToLive,
   };

@@ -193,7 +193,6 @@ describe("features that are not built", () => {
     ['telemetry { statsd_address = "a:1" }', "telemetry.statsd_address"],
     ['telemetry { prometheus_retention_time = "1m" }', "telemetry.prometheus_retention_time"],
     ['watches = [{ type = "key" }]', "watches"],
-    ["disable_remote_exec = false", "disable_remote_exec"],
     ["raft_protocol = 2", "raft_protocol"],
     ['unix_sockets { user = "a" }', "unix_sockets.user"],
     ["enable_syslog = true", "enable_syslog"],
@@ -490,6 +489,7 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
   pidFile: "",
   enableDebug: true,
   disableUpdateCheck: false,
+  disableRemoteExec: true,
   disableCoordinates: false,
   disableHostNodeId: true,
 };
