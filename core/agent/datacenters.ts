@@ -55,7 +55,7 @@ export class Datacenters {
   readonly #options: DatacentersOptions;
   readonly #own: string;
   readonly #others = new Map<string, ClientServers>();
-  #stopped = false;
+  #stopping: Promise<unknown> | undefined;
 
   constructor(options: DatacentersOptions) {
     this.#options = options;
@@ -71,7 +71,7 @@ export class Datacenters {
       return;
     }
     logger.log("info", "Handled event for server in area", { event: `member-${change}`, server: member.name, area: areaId });
-    if (datacenter === this.#own || this.#stopped) return;
+    if (datacenter === this.#own || this.#stopping !== undefined) return;
     this.#keepServers(datacenter);
     const servers = this.#others.get(datacenter);
     if (change === "failed") servers?.failed(member.name);
@@ -166,10 +166,9 @@ export class Datacenters {
 
   /** Who waits for an answer is told that the agent is closing. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    const all = [...this.#others.values()];
+    this.#stopping ??= Promise.all([...this.#others.values()].map((servers) => servers.stop()));
     this.#others.clear();
-    await Promise.all(all.map((servers) => servers.stop()));
+    await this.#stopping;
   }
 
   #servers(datacenter: string): ClientServers {

@@ -259,7 +259,13 @@ export class ServerRole implements Role {
       clock,
       crypto,
       logger,
-      onRestored: options.onCatalogDoubtful,
+      onRestored: () => {
+        options.onCatalogDoubtful();
+        // A state of an earlier version has no settings.
+        this.autopilot
+          .initialise()
+          .catch((error: unknown) => logger.log("warn", "failed to write the autopilot's settings", { error: messageOf(error) }));
+      },
     });
     this.snapshots =
       runtime.compression === undefined
@@ -307,6 +313,7 @@ export class ServerRole implements Role {
     this.#endpoints.stop();
     this.store.stop();
     this.#shared.stop();
+    void this.#datacenters.stop(); // awaited by stop()
   }
 
   async stop(): Promise<void> {
