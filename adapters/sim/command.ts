@@ -1,9 +1,18 @@
 /** What scripts/simulate and scripts/replay run. Exit codes: 0 all is well, 1 a crash, 2 safety, 3 liveness, 64 wrong use. */
 import { asArguments, reduce } from "./reduce.ts";
-import { type FaultFamily, faultFamilies, runSeed, type SimulateOptions, type Simulation } from "./simulate.ts";
+import {
+  type FaultFamily,
+  faultFamilies,
+  type Profile,
+  profiles,
+  runSeed,
+  type SimulateOptions,
+  type Simulation,
+} from "./simulate.ts";
 
-const usage = `usage: simulate [--seeds N] [--minutes M] [--from SEED]     runs seeds until one fails, then reduces it
-       replay SEED [--trace] [--reduce] [--servers N] [--clients N] [--operations N] [--without FAMILY,…]
+const usage = `usage: simulate [--seeds N] [--minutes M] [--from SEED] [--profile P]     runs seeds until one fails, then reduces it
+       replay SEED [--trace] [--reduce] [--profile P] [--servers N] [--clients N] [--operations N] [--without FAMILY,…]
+profiles: ${profiles.join(", ")}
 families: ${faultFamilies.join(", ")}`;
 
 const exitCodes = { crash: 1, safety: 2, liveness: 3, workload: 1 } as const;
@@ -35,6 +44,7 @@ function simulateMany(words: readonly string[], print: (line: string) => void, n
       ? 1000
       : Number.MAX_SAFE_INTEGER;
   const from = whole(flags, "from", 1);
+  const profile = flags.has("profile") ? { profile: profileOf(flags.get("profile")) } : undefined;
   const started = now();
   let told = started;
   let events = 0;
@@ -44,11 +54,12 @@ function simulateMany(words: readonly string[], print: (line: string) => void, n
     return `${done} seeds, ${(done / seconds).toFixed(1)} a second, ${Math.round(events / seconds)} events a second`;
   };
   for (; done < seeds && now() - started < minutes * 60_000; done++) {
-    const simulation = runSeed({ seed: from + done });
+    const options: SimulateOptions = { seed: from + done, ...profile };
+    const simulation = runSeed(options);
     events += simulation.events;
     if (simulation.failure !== undefined) {
       print(`${rate()}\n`);
-      return tellFailure(simulation, { seed: from + done }, true, print);
+      return tellFailure(simulation, options, true, print);
     }
     if (now() - told < progressEvery) continue;
     told = now();
@@ -69,6 +80,7 @@ function replay(words: readonly string[], print: (line: string) => void): number
     seed,
     ...(flags.has("servers") ? { servers: whole(flags, "servers", 3) } : undefined),
     ...(flags.has("clients") ? { clients: whole(flags, "clients", 3) } : undefined),
+    ...(flags.has("profile") ? { profile: profileOf(flags.get("profile")) } : undefined),
     ...(flags.has("operations") ? { operations: whole(flags, "operations", 30) } : undefined),
     without: without as FaultFamily[],
   };
@@ -104,7 +116,7 @@ function tellFailure(simulation: Simulation, options: SimulateOptions, smaller: 
 function parse(words: readonly string[]): { readonly flags: ReadonlyMap<string, string>; readonly rest: readonly string[] } {
   const flags = new Map<string, string>();
   const rest: string[] = [];
-  const known = ["seeds", "minutes", "from", "servers", "clients", "operations", "without", "trace", "reduce"];
+  const known = ["seeds", "minutes", "from", "servers", "clients", "operations", "profile", "without", "trace", "reduce"];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] as string;
     if (!word.startsWith("--")) {
@@ -122,6 +134,12 @@ function parse(words: readonly string[]): { readonly flags: ReadonlyMap<string, 
     flags.set(name, value);
   }
   return { flags, rest };
+}
+
+function profileOf(word: string | undefined): Profile {
+  const found = profiles.find((profile) => profile === word);
+  if (found === undefined) throw new WrongUse(`no profile "${word}"`);
+  return found;
 }
 
 function whole(flags: ReadonlyMap<string, string>, name: string, fallback: number): number {

@@ -49,6 +49,7 @@ export function reduce(options: SimulateOptions, run: (options: SimulateOptions)
 /** The options as words for scripts/replay. */
 export function asArguments(options: SimulateOptions): string {
   const words = [String(options.seed)];
+  if (options.profile !== undefined) words.push(`--profile ${options.profile}`);
   if (options.servers !== undefined) words.push(`--servers ${options.servers}`);
   if (options.clients !== undefined) words.push(`--clients ${options.clients}`);
   if (options.operations !== undefined) words.push(`--operations ${options.operations}`);

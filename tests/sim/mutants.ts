@@ -16,6 +16,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import type { runDriven } from "../../adapters/sim/driven-group.ts";
 import type { Failure, Profile, runSeed } from "../../adapters/sim/simulate.ts";
 
 const root = process.env["TEST_ROOT"] as string;
@@ -96,6 +97,7 @@ export const mutations: readonly Mutation[] = [
     "core/raft/state.ts",
     "return this.isVoter || this.membership.isVoterSince(this.log.committed, this.id);",
     "return this.isVoter;",
+    { rare: 500 },
   ),
   one(
     "stale lease",
@@ -113,7 +115,7 @@ export const mutations: readonly Mutation[] = [
     "core/raft/election.ts",
     'return raft.role === "leader" || (raft.term > 0 && raft.now < raft.leaderContact + raft.timing.heartbeat);',
     'return raft.role === "leader";',
-    { profile: "turbulent" },
+    { profile: "turbulent", rare: 200 },
   ),
   one(
     "read without asking the others",
@@ -163,67 +165,6 @@ export const mutations: readonly Mutation[] = [
     "core/raft/raft.ts",
     "if (raft.diskStalled || raft.now - majorityContact(raft) > raft.timing.lease) {",
     "if (raft.now - majorityContact(raft) > raft.timing.lease) {",
-  ),
-  one("skip the fsync", "adapters/shared/wal-log.ts", 'bytes: record }, { kind: "sync", name });', "bytes: record });"),
-  one(
-    "trust what a killed process had written",
-    "adapters/shared/wal-log.ts",
-    'steps.push({ kind: "sync", name }, { kind: "syncNames" });',
-    "",
-    { profile: "brittle" },
-  ),
-  one("rename a segment before it is synced", "adapters/shared/wal-log.ts", '{ kind: "sync", name: unfinished },', ""),
-  one(
-    "a new segment without term and vote",
-    "adapters/shared/wal-log.ts",
-    "record = this.#encode({ ...batch, hardState: this.#hardState });",
-    "record = this.#encode(batch);",
-  ),
-  one(
-    "a segment begun before a crash, without term and vote",
-    "adapters/shared/wal-log.ts",
-    "if (this.#end === segmentHeaderBytes) record",
-    "if (steps.length > 0) record",
-    { profile: "brittle", rare: 400 },
-  ),
-  one(
-    "leave a torn record behind",
-    "adapters/shared/wal-log.ts",
-    "if (offset !== undefined) steps.push(",
-    "if (offset === -1) steps.push(",
-    { profile: "brittle" },
-  ),
-  one(
-    "delete a segment that is still needed",
-    "adapters/shared/wal-log.ts",
-    "this.#segments.length > 1 && (this.#segments[0] as Segment).lastIndex <= index)",
-    "this.#segments.length > 1)",
-  ),
-  one(
-    "take damage for a torn end",
-    "adapters/shared/wal.ts",
-    'return { kind: "corrupt", at, what: "a record fails its checksum and is not the last one" };',
-    "break;",
-  ),
-  one(
-    "look for later records only behind the damaged place",
-    "adapters/shared/wal.ts",
-    "for (let later = at; later",
-    "for (let later = at + 8; later",
-    { profile: "brittle" },
-  ),
-  one(
-    "believe a record without its checksum",
-    "adapters/shared/wal.ts",
-    "return crc32(record) === view.getUint32(at + 8) ? record.subarray(recordHeaderBytes) : undefined;",
-    "return record.subarray(recordHeaderBytes);",
-  ),
-  one(
-    "believe a snapshot without its checksum",
-    "adapters/shared/snapshot-file.ts",
-    "return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(4) === this.#chain;",
-    "return true;",
-    { profile: "brittle" },
   ),
   one("ignore truncation on disk", "core/raft/disk.ts", "...(truncateFrom === undefined ? undefined : { truncateFrom }),", ""),
   one(
@@ -303,6 +244,103 @@ export const mutations: readonly Mutation[] = [
   ),
 ];
 
+/** Errors in how the log and the snapshots are kept on a disk. */
+export const diskMutations: readonly Mutation[] = [
+  one("skip the fsync", "adapters/shared/wal-log.ts", 'bytes: record }, { kind: "sync", name });', "bytes: record });"),
+  one(
+    "trust what a killed process had written",
+    "adapters/shared/wal-log.ts",
+    'steps.push({ kind: "sync", name }, { kind: "syncNames" });',
+    "",
+    { profile: "brittle" },
+  ),
+  one("rename a segment before it is synced", "adapters/shared/wal-log.ts", '{ kind: "sync", name: unfinished },', ""),
+  one(
+    "a new segment without term and vote",
+    "adapters/shared/wal-log.ts",
+    "record = this.#encode({ ...batch, hardState: this.#hardState });",
+    "record = this.#encode(batch);",
+  ),
+  one(
+    "a segment begun before a crash, without term and vote",
+    "adapters/shared/wal-log.ts",
+    "if (this.#end === segmentHeaderBytes) record",
+    "if (steps.length > 0) record",
+    { profile: "brittle", rare: 400 },
+  ),
+  one(
+    "leave a torn record behind",
+    "adapters/shared/wal-log.ts",
+    "if (offset !== undefined) steps.push(",
+    "if (offset === -1) steps.push(",
+    { profile: "brittle" },
+  ),
+  one(
+    "delete a segment that is still needed",
+    "adapters/shared/wal-log.ts",
+    "this.#segments.length > 1 && (this.#segments[0] as Segment).lastIndex <= index)",
+    "this.#segments.length > 1)",
+  ),
+  one(
+    "take damage for a torn end",
+    "adapters/shared/wal.ts",
+    'return { kind: "corrupt", at, what: "a record fails its checksum and is not the last one" };',
+    "break;",
+  ),
+  one(
+    "look for later records only behind the damaged place",
+    "adapters/shared/wal.ts",
+    "for (let later = at; later",
+    "for (let later = at + 8; later",
+    { profile: "brittle" },
+  ),
+  one(
+    "believe a record without its checksum",
+    "adapters/shared/wal.ts",
+    "return crc32(record) === view.getUint32(at + 8) ? record.subarray(recordHeaderBytes) : undefined;",
+    "return record.subarray(recordHeaderBytes);",
+  ),
+  one(
+    "believe a snapshot without its checksum",
+    "adapters/shared/snapshot-file.ts",
+    "return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(4) === this.#chain;",
+    "return true;",
+    { profile: "brittle" },
+  ),
+];
+
+/** Errors in what only the driven group runs: the driver and the store that do what others planned. */
+export const drivenMutations: readonly Mutation[] = [
+  one(
+    "the driver does not wait for the disk",
+    "core/raft/driver.ts",
+    "this.#writing = durable.then(\n",
+    "void durable.catch(() => undefined);\n    this.#writing = Promise.resolve().then(\n",
+  ),
+  one(
+    "the driver goes on after a failed write",
+    "core/raft/driver.ts",
+    "// After a failed write nobody knows what the disk holds. Stop; only a restart, which reads it, may go on.\n        this.#fail(error);",
+    'if (error !== undefined) this.feed({ kind: "written", ticket });',
+    { profile: "brittle" },
+  ),
+  one("the store forgets to sync", "adapters/shared/raft-store.ts", "await this.#open().sync();", ""),
+  one(
+    "the driver drops the log before its snapshot is stored",
+    "core/raft/driver.ts",
+    "const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));",
+    'const point = this.#machine.snapshotPoint();\n      const saving = snapshots.save(point, begun(content.capture()));\n      this.feed({ kind: "snapshotTaken", index: point.index });\n      const meta = await saving;',
+    { profile: "brittle" },
+  ),
+  one(
+    "the driver applies while its state is replaced",
+    "core/raft/driver.ts",
+    "if (this.#replacing) return;\n    const entries",
+    "const entries",
+    { profile: "brittle", rare: 400 },
+  ),
+];
+
 /** The source with the error in it. Throws when an edit does not fit any more. */
 export function mutated({ name, file, edits }: Mutation): string {
   let source = readFileSync(join(root, file), "utf8");
@@ -316,11 +354,22 @@ export function mutated({ name, file, edits }: Mutation): string {
 
 /** Bundles the simulator with the error in it, and gives its `runSeed`. */
 export async function loadMutant(mutation: Mutation, directory: string): Promise<typeof runSeed> {
+  const module = (await load(mutation, "adapters/sim/simulate.ts", directory)) as { readonly runSeed: typeof runSeed };
+  return module.runSeed;
+}
+
+/** The same with the driven group's `runDriven`. */
+export async function loadDrivenMutant(mutation: Mutation, directory: string): Promise<typeof runDriven> {
+  const module = (await load(mutation, "adapters/sim/driven-group.ts", directory)) as { readonly runDriven: typeof runDriven };
+  return module.runDriven;
+}
+
+async function load(mutation: Mutation, entryPoint: string, directory: string): Promise<unknown> {
   const source = mutated(mutation);
   const outfile = join(directory, `${mutation.name.replaceAll(/\W+/g, "-")}.mjs`);
   const path = join(root, mutation.file);
   await build({
-    entryPoints: [join(root, "adapters/sim/simulate.ts")],
+    entryPoints: [join(root, entryPoint)],
     outfile,
     bundle: true,
     format: "esm",
@@ -336,19 +385,27 @@ export async function loadMutant(mutation: Mutation, directory: string): Promise
       },
     ],
   });
-  const module = (await import(pathToFileURL(outfile).href)) as { readonly runSeed: typeof runSeed };
-  return module.runSeed;
+  return import(pathToFileURL(outfile).href);
 }
 
 export interface Catch {
   readonly seed: number;
-  readonly failure: Failure;
+  readonly failure: Pick<Failure, "checker" | "message">;
 }
 
 /** The first of `seeds` seeds that fails. */
 export function hunt(run: typeof runSeed, seeds: number, profile?: Profile): Catch | undefined {
   for (let seed = 1; seed <= seeds; seed++) {
     const { failure } = run({ seed, ...(profile === undefined ? undefined : { profile }) });
+    if (failure !== undefined) return { seed, failure };
+  }
+  return undefined;
+}
+
+/** The same for the driven group. */
+export async function huntDriven(run: typeof runDriven, seeds: number, profile?: Profile): Promise<Catch | undefined> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const { failure } = await run({ seed, ...(profile === undefined ? undefined : { profile }) });
     if (failure !== undefined) return { seed, failure };
   }
   return undefined;
