@@ -38,7 +38,7 @@ export const gossipMutations: readonly GossipMutation[] = [
     "believe an older incarnation",
     "core/swim/membership.ts",
     "else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
-    "else this.#adopt(now, alive);",
+    "else if (alive.incarnation !== known.incarnation || takesOver) this.#adopt(now, alive);",
     "incarnations never fall",
     "after healing all tables agree",
   ),
