@@ -12,6 +12,7 @@ import { topics } from "../catalog/watch.ts";
 import { Fields } from "../codec/fields.ts";
 import { Malformed, type Value } from "../codec/msgpack.ts";
 import { type ByteSource, ValueReader } from "../codec/value-stream.ts";
+import { decodeAutopilot } from "../rpc/endpoints/autopilot.ts";
 import { indexField, stringMapField } from "../rpc/endpoints/wire-values.ts";
 import {
   decodeCheck,
@@ -29,10 +30,10 @@ const recordBytesMax = 64 * 1024 * 1024;
 /** For a row that holds no value of a key. */
 const rowBytes = 256;
 
-const recordType = { register: 0, kv: 2, session: 3, tombstone: 5, coordinates: 6, index: 16 } as const;
+const recordType = { register: 0, kv: 2, session: 3, tombstone: 5, coordinates: 6, autopilot: 9, index: 16 } as const;
 
 /** What this program keeps elsewhere, makes anew, or has no use for: left behind without a word. */
-const makesAnew: ReadonlySet<number> = new Set([9, 13, 14, 15, 21, 29, 30]);
+const makesAnew: ReadonlySet<number> = new Set([13, 14, 15, 21, 29, 30]);
 /** What a user made and would miss. */
 const missed: ReadonlyMap<number, string> = new Map([
   [4, "ACL tokens"],
@@ -112,6 +113,8 @@ function rowsOf(type: number, value: Value): readonly SizedRow[] {
           decodeCoordinateEntry(new Fields(entry)),
           rowBytes,
         ]);
+      case recordType.autopilot:
+        return [["autopilot", decodeAutopilot(new Fields(value)), rowBytes]];
       case recordType.session:
         return [["sessions", decodeSession(new Fields(value)), rowBytes]];
       case recordType.kv: {

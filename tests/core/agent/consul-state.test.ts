@@ -54,9 +54,13 @@ describe("a state of the original Consul", () => {
   });
 
   it("becomes a snapshot that a catalog restores", async () => {
-    const restoring = new Catalog().restore();
+    const catalog = new Catalog();
+    const restoring = catalog.restore();
     restoring.push(await translated(await captured()));
     restoring.finish();
+    const { lastContactThreshold, maxTrailingLogs, serverStabilizationTime, createIndex } = catalog.autopilot ?? {};
+    assert.deepEqual([lastContactThreshold, maxTrailingLogs, serverStabilizationTime], [200, 250, 10_000]);
+    assert.ok((createIndex ?? 0) > 0);
   });
 
   it("that is broken anywhere is refused, or is another state; it never fails otherwise", async () => {
