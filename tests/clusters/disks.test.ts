@@ -72,7 +72,10 @@ describe("a server whose disk is full", () => {
 
   before(async () => {
     for (let server = 0; server < 3; server++) disks.push(await FullDisk.make());
-    group = await Group.start({ folders: disks.map(({ folder }) => join(folder, "data")) });
+    group = await Group.start({
+      folders: disks.map(({ folder }) => join(folder, "data")),
+      commands: disks.map(({ command }) => command),
+    });
   });
   after(async () => {
     await group.stop();

@@ -2,12 +2,13 @@
  * A disk of a few megabytes to keep a data directory on, and to fill up.
  *
  * It is a tmpfs of its own where this may be mounted. Where it may not (in an unprivileged container), the server's
- * files are kept from growing instead, by RLIMIT_FSIZE; the error then is another one, and the test says so aloud.
+ * files are kept from growing instead, by RLIMIT_FSIZE; the error then is another one, and the test says so aloud. The
+ * signal that comes with it must be ignored from the start: not every runtime does that by itself.
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { run, temporaryFolder } from "./program.ts";
+import { consulPath, run, temporaryFolder } from "./program.ts";
 
 const megabytes = 32;
 const ballast = "ballast";
@@ -21,6 +22,11 @@ export class FullDisk {
     this.#mounted = mounted;
   }
 
+  /** Starts a server whose disk this is; undefined: as usual. */
+  get command(): string | undefined {
+    return this.#mounted ? undefined : `${this.folder}.sh`;
+  }
+
   static async make(): Promise<FullDisk> {
     let disk: FullDisk | undefined;
     // Before the folder removes itself.
@@ -31,10 +37,12 @@ export class FullDisk {
       code: 1,
       stderr: error.message,
     }));
-    if (mounted.code !== 0)
+    if (mounted.code !== 0) {
+      writeFileSync(`${folder}.sh`, `#!/bin/sh\ntrap '' XFSZ\nexec ${consulPath} "$@"\n`, { mode: 0o755 });
       console.log(
         `NOTE: cannot mount a tmpfs (${mounted.stderr.trim()}); file sizes are limited by prlimit instead of a full disk`,
       );
+    }
     disk = new FullDisk(folder, mounted.code === 0);
     return disk;
   }

@@ -35,6 +35,8 @@ export interface Server {
   readonly ports: Ports;
   /** Its data directory. */
   folder: string;
+  /** What starts it; undefined: scripts/consul. */
+  readonly command: string | undefined;
   agent: RunningAgent;
   /** `paused`: by SIGSTOP. */
   state: "running" | "paused" | "ended";
@@ -79,9 +81,9 @@ export class Group {
           ports: own,
           folder,
           extra,
-          ...(command === undefined ? {} : { command }),
+          command,
         });
-        group.servers[at] = { name: `s${at}`, ports: own, folder, agent, state: "running" };
+        group.servers[at] = { name: `s${at}`, ports: own, folder, command, agent, state: "running" };
       }),
     );
     await group.fresh();
@@ -94,7 +96,7 @@ export class Group {
     readonly ports: Ports;
     readonly folder?: string;
     readonly extra?: readonly string[];
-    readonly command?: string;
+    readonly command?: string | undefined;
   }): Promise<RunningAgent> {
     const { name, ports, folder, extra, command } = options;
     const own = ["-server", "-bind=127.0.0.1", `-node=${name}`, `-data-dir=${folder ?? join(this.root, name)}`];
@@ -165,12 +167,11 @@ export class Group {
   }
 
   /** Starts it again where its data is, without waiting for the rest of the group. `remembers`: nobody tells it whom to join. */
-  async begin(server: Server, options: { readonly remembers?: boolean; readonly command?: string } = {}): Promise<void> {
-    const { name, ports, folder } = server;
+  async begin(server: Server, options: { readonly remembers?: boolean } = {}): Promise<void> {
+    const { name, ports, folder, command } = server;
     const others = this.others(server).map((other) => `-retry-join=127.0.0.1:${other.ports.serfLan}`);
     const extra = [`-bootstrap-expect=${size}`, ...(options.remembers === true ? [] : others)];
-    const { command } = options;
-    server.agent = await this.run({ name, ports, folder, extra, ...(command === undefined ? {} : { command }) });
+    server.agent = await this.run({ name, ports, folder, extra, command });
     server.state = "running";
   }
 
