@@ -166,7 +166,7 @@ export class SwimMachine implements GossipMachine {
   }
 
   step(now: Millis, input: SwimInput): void {
-    const stall = stallOf({ dueAt: this.#dueAt, now, config: this.#config });
+    const stall = now > this.#dueAt ? stallOf({ dueAt: this.#dueAt, now, config: this.#config }) : undefined;
     if (stall !== undefined) this.#stalled(now, stall);
     this.#handle(now, input);
     // A timer that is overdue stays so until it fires, however many packets are read before it does.
