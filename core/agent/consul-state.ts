@@ -7,6 +7,7 @@
  * then row by row, so that a large state is never in memory as a whole.
  */
 import type { Topic } from "../catalog/queries.ts";
+import type { AutopilotRecord } from "../catalog/records.ts";
 import { SnapshotWriter } from "../catalog/snapshot-writer.ts";
 import { topics } from "../catalog/watch.ts";
 import { Fields } from "../codec/fields.ts";
@@ -68,12 +69,15 @@ export function looksLikeConsulState(start: Bytes): boolean {
 /** Reads a state to its end. Throws `rejected` when it is malformed. */
 export async function surveyConsulState(source: ByteSource): Promise<ConsulStateSurvey> {
   const reader = new ValueReader(source);
-  const lastIndex = await readHead(reader);
+  let lastIndex = await readHead(reader);
   let kvIndex = 0;
   const indexes: [Topic, LogIndex][] = [];
   const leftBehind = new Map<string, number>();
   for await (const { type, value } of records(reader)) {
-    rowsOf(type, value); // so that nothing is begun that could not be ended
+    const rows = rowsOf(type, value); // so that nothing is begun that could not be ended
+    // Consul's own last index leaves them out.
+    for (const [table, row] of rows)
+      if (table === "autopilot") lastIndex = Math.max(lastIndex, (row as AutopilotRecord).modifyIndex);
     if (type === recordType.index) {
       const { key, index } = indexOf(value);
       // A list of keys is as new as its last deletion.

@@ -7,6 +7,7 @@ import { looksLikeConsulState, surveyConsulState, translateConsulState } from ".
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import { readArchive } from "../../../core/codec/snapshot-archive.ts";
 import { sourceOf } from "../../../core/codec/value-stream.ts";
+import { encode } from "../../../core/codec/msgpack.ts";
 import { type Bytes, concat } from "../../../core/types/bytes.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { assert, describe, it } from "../../support/harness.ts";
@@ -61,6 +62,17 @@ describe("a state of the original Consul", () => {
     const { lastContactThreshold, maxTrailingLogs, serverStabilizationTime, createIndex } = catalog.autopilot ?? {};
     assert.deepEqual([lastContactThreshold, maxTrailingLogs, serverStabilizationTime], [200, 250, 10_000]);
     assert.ok((createIndex ?? 0) > 0);
+  });
+
+  it("may have settings of servers that are newer than its last index", async () => {
+    const settings = encode({ MaxTrailingLogs: 7, CreateIndex: 4, ModifyIndex: 99 });
+    const state = concat([await captured(), Uint8Array.of(9), settings]);
+    assert.equal((await surveyConsulState(sourceOf(state))).lastIndex, 99);
+    const catalog = new Catalog();
+    const restoring = catalog.restore();
+    restoring.push(await translated(state));
+    restoring.finish();
+    assert.deepEqual([catalog.autopilot?.maxTrailingLogs, catalog.autopilot?.modifyIndex], [7, 99]);
   });
 
   it("that is broken anywhere is refused, or is another state; it never fails otherwise", async () => {
