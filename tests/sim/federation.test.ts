@@ -8,6 +8,7 @@ import { emptySources, loadConfig } from "../../core/config/load.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
+import { below, between } from "../../core/ports/random.ts";
 import type { SimHost } from "../../adapters/sim/sim-host.ts";
 import { World } from "../../adapters/sim/world.ts";
 import { configHost } from "../core/config/host.ts";
@@ -91,6 +92,7 @@ async function eventually<Result>(world: World, patience: Millis, act: () => Pro
 async function put(agent: Agent, key: string, value: string, datacenter = ""): Promise<void> {
   const op = { op: "set", key, value: utf8(value), flags: 0 } as const;
   const result = await agent.store.write({ kind: "kv", op, now: agent.store.now() }, { datacenter });
+  if (result.kind === "rejected") throw new Error(result.message);
   assert.equal(result.kind, "took");
 }
 
@@ -210,4 +212,63 @@ describe("two simulated datacenters", () => {
       assert.equal((await waiting).message, "No path to datacenter");
     });
   });
+});
+
+/** Each takes about a second. */
+const seeds = Number(process.env["FEDERATION_SEEDS"] ?? 3);
+
+describe("two simulated datacenters with lossy links, cut off from each other again and again", () => {
+  for (let seed = 1; seed <= seeds; seed++)
+    it(`keep what was acknowledged across, each in its own datacenter (seed ${seed})`, async () => {
+      await federated(`swarm ${seed}`, async ({ world, a1, a2, b1, b2, setCut }) => {
+        const random = world.random.fork("federation swarm");
+        world.network.faults.loss = below(random, 30);
+        world.network.faults.delayMax = 1 + below(random, 40);
+        let writing = true;
+        const trouble = (async () => {
+          while (writing) {
+            setCut(below(random, 2) === 0);
+            await sleep(world, between(random, 500, 40_000));
+          }
+          setCut(false);
+        })();
+        /** Writes 1, 2, 3… to a key of the other datacenter; the last that was acknowledged. */
+        const write = async (
+          agent: Agent,
+          datacenter: string,
+        ): Promise<{ readonly acknowledged: number; readonly tried: number }> => {
+          let acknowledged = 0;
+          let tried = 0;
+          const until = world.now + 150_000;
+          while (world.now < until) {
+            tried++;
+            const began = world.now;
+            try {
+              await put(agent, "counter", String(tried), datacenter);
+              acknowledged = tried;
+            } catch (error) {
+              assert.match(messageOf(error), /^rpc error |^Remote DC has no server currently reachable$/);
+              assert.ok(world.now - began < 130_000, "a request ends");
+            }
+            await sleep(world, between(random, 100, 5000));
+          }
+          return { acknowledged, tried };
+        };
+        const outcomes = await Promise.all([write(a1, "dc2"), write(b1, "dc1")]);
+        writing = false;
+        await trouble;
+        for (const [at, [home, away, datacenter]] of (
+          [
+            [b2, a2, "dc2"],
+            [a2, b2, "dc1"],
+          ] as const
+        ).entries()) {
+          const { acknowledged, tried } = outcomes[at] as { acknowledged: number; tried: number };
+          assert.ok(acknowledged > 0, "some got through");
+          const kept = Number(await eventually(world, 300_000, () => get(home, "counter")));
+          assert.ok(kept >= acknowledged && kept <= tried, `${kept} of ${tried}, ${acknowledged} acknowledged`);
+          assert.equal(await eventually(world, 300_000, () => get(away, "counter", datacenter)), String(kept));
+        }
+      });
+    });
 });
