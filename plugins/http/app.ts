@@ -114,7 +114,7 @@ export class HttpApp {
     const { config } = this.#context.agent;
     const { method, path } = incoming;
     const query = parseQueryString(incoming.rawQuery);
-    if (route.kind === "page") return this.#handle(route, incoming.withQuery(query ?? noQuery));
+    if (route.kind === "page") return this.#handle(route, incoming, incoming.withQuery(query ?? noQuery));
     if (query === undefined) return emptyReply(500);
     if (isBlocked(config, path)) return textReply(403, "Endpoint is blocked by agent configuration");
     if (route.methods.length > 0) {
@@ -123,10 +123,10 @@ export class HttpApp {
       if (!(route.methods as readonly string[]).includes(method)) return textReply(405, `method ${method} not allowed`, allow);
     }
     if (!mayWrite(config, method, incoming.from.host)) return textReply(403, "Access is restricted");
-    return this.#handle(route, incoming.withQuery(query));
+    return this.#handle(route, incoming, incoming.withQuery(query));
   }
 
-  async #handle(route: Route, request: HttpRequest): Promise<HttpReply> {
+  async #handle(route: Route, incoming: Incoming, request: HttpRequest): Promise<HttpReply> {
     const { clock } = this.#context;
     const begun = clock.monotonic();
     try {
@@ -136,7 +136,8 @@ export class HttpApp {
       return errorReply(error);
     } finally {
       // A stream has only begun.
-      if (route.streams !== true) logFinished(this.#context, request, clock.monotonic() - begun);
+      if (route.streams?.(incoming.method, incoming.rawQuery) !== true)
+        logFinished(this.#context, request, clock.monotonic() - begun);
     }
   }
 

@@ -159,7 +159,7 @@ export class DirectApi {
     const { path, rawQuery } = target as Extract<Target, { kind: "path" }>;
     const found = this.#app.match(path);
     if (found === undefined) return emptyReply(404);
-    if (found.route.streams === true) return undefined;
+    if (found.route.streams?.(method, rawQuery) === true) return undefined;
     return this.#serve(request, found.route, found.rest, path, rawQuery);
   }
 

@@ -58,8 +58,8 @@ export interface Route {
    * `page`: only `response_headers` are added.
    */
   readonly kind?: "api" | "page";
-  /** Its replies may be streams; they are never compressed. */
-  readonly streams?: boolean;
+  /** Whether the reply to this will be a stream, which is never compressed. Default: no. */
+  readonly streams?: (method: string, rawQuery: string) => boolean;
   /** A thrown AgentError becomes the status its code stands for, with its message as the body. */
   handle(request: HttpRequest): HttpReply | Promise<HttpReply>;
 }

@@ -9,7 +9,7 @@ import { isPretty } from "../query.ts";
 import { emptyReply, jsonReply, Refusal } from "../reply.ts";
 import { coordinateJson, memberJson } from "../shapes.ts";
 import { agentEvidenceRoutes } from "./agent-evidence.ts";
-import { monitor } from "./agent-monitor.ts";
+import { isMonitored, monitor } from "./agent-monitor.ts";
 import { notSupported } from "./unbuilt.ts";
 
 export function agentControlRoutes(context: ApiContext): readonly Route[] {
@@ -19,7 +19,7 @@ export function agentControlRoutes(context: ApiContext): readonly Route[] {
     { path: "/v1/agent/members", methods: ["GET"], handle: (request) => members(context, request) },
     ...agentEvidenceRoutes(context),
     { path: "/v1/agent/metrics", methods: ["GET"], handle: (request) => metrics(context, request) },
-    { path: "/v1/agent/monitor", methods: ["GET"], streams: true, handle: (request) => monitor(context, request) },
+    { path: "/v1/agent/monitor", methods: ["GET"], streams: isMonitored, handle: (request) => monitor(context, request) },
     {
       path: "/v1/agent/reload",
       methods: ["PUT"],

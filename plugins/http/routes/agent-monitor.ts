@@ -3,6 +3,7 @@ import type { LogLevel } from "../../../core/ports/telemetry.ts";
 import { emptyBytes, utf8 } from "../../../core/types/bytes.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest } from "../extension.ts";
+import { parseQueryString } from "../query-string.ts";
 import { Refusal } from "../reply.ts";
 import { notSupported } from "./unbuilt.ts";
 
@@ -17,9 +18,18 @@ const logLevels: ReadonlyMap<string, LogLevel> = new Map([
 /** What a client that reads too slowly may be behind; beyond it lines are dropped, and counted. */
 const linesMax = 512;
 
+function levelOf(given: string): LogLevel | undefined {
+  return logLevels.get(given === "" ? "INFO" : given.toUpperCase());
+}
+
+/** Whether there will be a stream: refusals are none. */
+export function isMonitored(method: string, rawQuery: string): boolean {
+  return method === "GET" && levelOf(parseQueryString(rawQuery)?.get("loglevel") ?? "") !== undefined;
+}
+
 export function monitor({ logFollow, logger }: ApiContext, request: HttpRequest): HttpReply {
   const given = request.query.get("loglevel");
-  const level = logLevels.get(given === "" ? "INFO" : given.toUpperCase());
+  const level = levelOf(given);
   if (level === undefined) throw new Refusal(400, `Bad request: Unknown log level: ${given}`);
   if (logFollow === undefined) throw notSupported("/v1/agent/monitor on this runtime");
   const lines = new FollowedLines();
