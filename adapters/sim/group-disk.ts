@@ -94,10 +94,8 @@ export class GroupDisk {
   /** Reads everything, as a server that starts does. Throws `wal-corrupt` or `snapshot-corrupt`. */
   load(): DiskLoaded {
     const snapshot = this.#openSnapshots();
-    const log = this.#newLog();
-    const { segments, unfinished } = WalLog.sort(this.#log.list());
-    for (const name of unfinished) this.#log.remove(name);
-    for (const [at, name] of segments.entries()) log.read(name, this.#log.read(name), at === segments.length - 1);
+    const log = this.#readLog();
+    for (const name of WalLog.sort(this.#log.list()).unfinished) this.#log.remove(name);
     const { hardState, entries, compacted, steps } = log.open();
     for (const step of steps) this.#log.perform(step);
     this.#wal = log;
@@ -107,6 +105,19 @@ export class GroupDisk {
     this.#durable.entries = entries.slice();
     this.#newest = snapshot?.point.index ?? 0;
     return { hardState, entries, compacted, snapshot };
+  }
+
+  /**
+   * The entries that a restart would find: more than was told to be durable, when a process ended before its sync. Nothing
+   * is changed by looking; of a log that is damaged what was told.
+   */
+  get found(): readonly LogEntry[] {
+    try {
+      return this.#readLog().open().entries;
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      return this.entries;
+    }
   }
 
   /** Stores a write, and drops what a snapshot made superfluous. */
@@ -179,6 +190,13 @@ export class GroupDisk {
   #newLog(): WalLog {
     const { segmentBytes, extendBytes } = this.#limits;
     return new WalLog({ path: "wal", salt: () => this.#salt(), segmentBytes, extendBytes });
+  }
+
+  #readLog(): WalLog {
+    const log = this.#newLog();
+    const { segments } = WalLog.sort(this.#log.list());
+    for (const [at, name] of segments.entries()) log.read(name, this.#log.read(name), at === segments.length - 1);
+    return log;
   }
 
   #salt(): Bytes {

@@ -233,7 +233,8 @@ export class Group implements Surroundings {
     }
     const settled = applied.length;
     for (const { disk, machine } of this.servers) {
-      for (const entry of disk.entries) if (entry.type === entryConfiguration && entry.index > settled) add(entry.data);
+      const entries = machine === undefined ? disk.found : disk.entries;
+      for (const entry of entries) if (entry.type === entryConfiguration && entry.index > settled) add(entry.data);
       if (machine !== undefined && machine.configurationIndex > settled) found.push(machine.configuration);
     }
     return found;

@@ -11,6 +11,10 @@ import { connectPair, type SimStream } from "./sim-stream.ts";
 export interface NetworkFaults {
   loss: number;
   duplication: number;
+  /** A bit of the datagram turns. */
+  corruption: number;
+  /** Of what is on its way in a connection: a part arrives, and then the connection is gone for both. */
+  streamCuts: number;
   delayMin: Millis;
   delayMax: Millis;
   /** True: nothing gets from the one address to the other. One-way on purpose. */
@@ -27,7 +31,15 @@ const ephemeralPortFirst = 49_152;
 
 /** All links of the ground. */
 export class Network {
-  readonly faults: NetworkFaults = { loss: 0, duplication: 0, delayMin: 0.05, delayMax: 1, cut: () => false };
+  readonly faults: NetworkFaults = {
+    loss: 0,
+    duplication: 0,
+    corruption: 0,
+    streamCuts: 0,
+    delayMin: 0.05,
+    delayMax: 1,
+    cut: () => false,
+  };
   readonly #ground: Ground;
   readonly #random: Random;
   readonly #sockets = new Map<string, { readonly host: Machine; readonly receive: (packet: Packet) => void }>();
@@ -43,6 +55,10 @@ export class Network {
   /** How long the next thing takes on its way. */
   delay(): Millis {
     return between(this.#random, this.faults.delayMin, this.faults.delayMax);
+  }
+
+  breaks(): boolean {
+    return this.faults.streamCuts > 0 && below(this.#random, 1000) < this.faults.streamCuts;
   }
 
   isCut(from: Machine, to: Machine): boolean {
@@ -117,6 +133,11 @@ export class Network {
       if (below(this.#random, 1000) < this.faults.loss) continue;
       // The receiver's bytes are valid until it returns, and the sender gave them away: copied once, at sending.
       const bytes = payload.slice();
+      // Drawn only where it may happen, so that a fault that is off moves no history.
+      if (this.faults.corruption > 0 && bytes.length > 0 && below(this.#random, 1000) < this.faults.corruption) {
+        const at = below(this.#random, bytes.length);
+        bytes[at] = (bytes[at] as number) ^ (1 << below(this.#random, 8));
+      }
       this.#ground.at(this.delay(), () => {
         const target = this.#sockets.get(formatAddress(to));
         if (target === undefined || !target.host.up || this.isCut(from, target.host)) return;

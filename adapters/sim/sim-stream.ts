@@ -15,6 +15,8 @@ const retryMillis: Millis = 200;
 export interface Wire {
   delay(): Millis;
   isCut(from: Machine, to: Machine): boolean;
+  /** What is delivered now is the last thing, and not whole. */
+  breaks(): boolean;
 }
 
 interface End {
@@ -146,6 +148,13 @@ export class SimStream implements ByteStream {
       return;
     }
     this.#travelling = false;
+    if (this.#wire.breaks()) {
+      if (parcel.kind === "bytes")
+        this.peer?.arrive({ kind: "bytes", bytes: parcel.bytes.subarray(0, parcel.bytes.length >> 1) });
+      this.peer?.resetByPeer();
+      this.resetByPeer();
+      return;
+    }
     if (this.peer?.arrive(parcel) !== "taken") {
       this.resetByPeer();
       return;

@@ -100,3 +100,37 @@ describe("the simulated world", () => {
     assert.equal(heard, "one two");
   });
 });
+
+describe("a bad simulated network", () => {
+  it("turns one bit of a datagram", async () => {
+    const world = new World(8);
+    world.network.faults.corruption = 1000;
+    const [a, b] = [world.host("a"), world.host("b")];
+    const sent = new Uint8Array(100);
+    const heard = await world.run(
+      new Promise<Uint8Array>((resolve) => {
+        void b.runtime.datagrams.bind({ host: b.address, port: 7 }, ({ payload }) => resolve(payload.slice()));
+        void a.runtime.datagrams
+          .bind({ host: a.address, port: 7 }, () => {})
+          .then((socket) => socket.send({ host: b.address, port: 7 }, sent));
+      }),
+    );
+    const ones = heard.reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
+    assert.deepEqual([heard.length, ones], [100, 1]);
+  });
+
+  it("cuts a connection in the middle of what it carries", async () => {
+    const world = new World(9);
+    const [a, b] = [world.host("a"), world.host("b")];
+    const arrived = new Promise<string>((resolve) => {
+      void b.runtime.streams.listen({ host: b.address, port: 7 }, (stream) => {
+        void stream.read().then((bytes) => resolve(text(bytes ?? utf8(""))));
+      });
+    });
+    const stream = await world.run(a.runtime.streams.connect({ host: b.address, port: 7 }, { timeout: 1000 }));
+    world.network.faults.streamCuts = 1000;
+    stream.write(utf8("whole sentence"));
+    assert.equal(await world.run(arrived), "whole s");
+    assert.match((await world.run(rejection(stream.read()))).message, /reset by peer/);
+  });
+});

@@ -174,6 +174,8 @@ async function swarm(seed: number): Promise<History> {
   const isUp = (at: number): boolean => agents[at] !== undefined;
   const cut = new Set<string>();
   world.network.faults.delayMax = 1 + below(random, 20);
+  world.network.faults.corruption = below(random, 30);
+  world.network.faults.streamCuts = below(random, 2) === 0 ? below(random, 6) : 0;
   world.network.faults.cut = (from, to) => cut.has(from) || cut.has(to);
   for (const host of hosts) host.disk.faults.latencyMax = 1 + below(random, 20);
   let working = 3;
