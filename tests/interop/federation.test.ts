@@ -197,6 +197,48 @@ describe("a datacenter of ours and one of real Consul servers", { skip }, () => 
     }
   });
 
+  it("show each other's catalog as it shows itself, to the byte", async () => {
+    for (const [{ agent }, to] of directions()) {
+      const { server } = to;
+      for (const path of [
+        "/v1/catalog/nodes",
+        `/v1/catalog/nodes?near=${server}`,
+        "/v1/catalog/nodes?filter=Node==outside",
+        "/v1/catalog/services",
+        "/v1/catalog/service/web",
+        "/v1/catalog/service/web?tag=v1",
+        "/v1/catalog/service/consul",
+        "/v1/catalog/node/outside",
+        `/v1/catalog/node/${server}`,
+        `/v1/catalog/node-services/${server}`,
+        "/v1/health/service/web",
+        "/v1/health/service/web?passing&stale",
+        "/v1/health/service/consul?consistent",
+        `/v1/health/node/${server}`,
+        "/v1/health/checks/web",
+        "/v1/health/state/any",
+        "/v1/kv/?recurse",
+        "/v1/kv/?keys",
+        "/v1/session/list",
+        `/v1/session/node/${server}`,
+        "/v1/internal/ui/nodes",
+        "/v1/internal/ui/services",
+        `/v1/internal/ui/node/${server}`,
+        "/v1/operator/raft/configuration",
+        "/v1/operator/autopilot/configuration",
+        "/v1/status/leader",
+        "/v1/status/peers",
+      ]) {
+        const [across, there] = await Promise.all([
+          agent.request("GET", `${path}${path.includes("?") ? "&" : "?"}dc=${to.name}`),
+          to.agent.request("GET", path),
+        ]);
+        assert.deepEqual([path, across.status, across.body.trim()], [path, there.status, there.body.trim()]);
+        assert.equal(across.headers["x-consul-index"], there.headers["x-consul-index"], path);
+      }
+    }
+  });
+
   it("say who leads each other, and fire events there", async () => {
     for (const [{ agent }, to] of directions()) {
       const address = `${to.agent.address}:8300`;
