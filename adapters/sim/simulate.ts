@@ -8,8 +8,9 @@
  *
  * The same seed gives the same history, event by event, on every JavaScript engine.
  *
- * This is the fast mode: no promises, no ports, only machines, catalogs and virtual lanes (group.ts). The full mode, whole
- * agents over virtual ports, is world.ts; tests/sim/agents.test.ts runs it.
+ * This is the fast mode: no promises, only machines, catalogs, virtual lanes (group.ts) and the real log on simulated files.
+ * The driven mode, with the real driver and stores, is driven-group.ts; the full mode, whole agents over virtual ports, is
+ * world.ts. docs/simulator.md tells about all three.
  * Tests: tests/sim. They measure the simulator, too: errors are planted in the source of core and of the lanes while it is
  * bundled (tests/sim/mutants.ts; the code itself has no switches), and each must be found. From the command line:
  * scripts/simulate, scripts/replay.

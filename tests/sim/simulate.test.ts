@@ -5,7 +5,7 @@ import { runSeed, simulate, type SimulateOptions, type Simulation } from "../../
 import { assert, describe, it } from "../support/harness.ts";
 
 const from = Number(process.env["SIM_FROM"] ?? 10_000);
-const count = Number(process.env["SIM_SEEDS"] ?? 300);
+const count = Number(process.env["SIM_SEEDS"] ?? 200);
 
 function run(options: SimulateOptions): Simulation {
   const simulation = runSeed(options);
