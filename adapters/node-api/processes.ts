@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import type { Readable } from "node:stream";
 import type { Clock } from "../../core/ports/clock.ts";
 import type {
   Command,
@@ -80,21 +81,38 @@ function start(clock: Clock, { argv, env, stdin, output }: LiveCommand): Running
   } catch (error) {
     return { pid: undefined, signal: () => {}, ended: Promise.resolve({ kind: "failed", error: startError(file, error) }) };
   }
-  const ended = new Promise<CommandEnd>((resolve) => {
-    if (output !== "inherit") {
-      for (const stream of [child.stdout, child.stderr])
-        stream?.on("data", (chunk: Bytes) => {
-          stream.pause();
-          void output(new Uint8Array(chunk)).finally(() => stream.resume());
-        });
-    }
+  const closed = new Promise<CommandEnd>((resolve) => {
     child.on("error", (error) => resolve({ kind: "failed", error: startError(file, error) }));
     cutStrayOutput(clock, child);
     child.on("close", (code, signal) =>
       resolve(signal === null ? { kind: "exited", code: code ?? -1 } : { kind: "signalled", signal }),
     );
   });
-  return { pid: child.pid, signal: (signal) => void child.kill(signal), ended };
+  const passed = output === "inherit" ? [] : [child.stdout, child.stderr].map((stream) => passOn(stream, output));
+  const ended = Promise.all([closed, ...passed]).then(([end]) => end);
+  let over = false;
+  child.once("exit", () => {
+    over = true;
+  });
+  // Not child.kill: after it Deno calls every end one by that signal, whatever the command made of it.
+  const signal: RunningCommand["signal"] = (name) => {
+    if (child.pid === undefined || over) return;
+    try {
+      process.kill(child.pid, name);
+    } catch {
+      // It ended just now.
+    }
+  };
+  return { pid: child.pid, signal, ended };
+}
+
+/** One piece after the other; never rejects. */
+async function passOn(stream: Readable | null, output: (piece: Bytes) => Promise<void>): Promise<void> {
+  try {
+    for await (const chunk of stream ?? []) await output(new Uint8Array(chunk as Uint8Array));
+  } catch {
+    // Cut off: what it printed is known, and how it ended is told elsewhere.
+  }
 }
 
 /** Output of children that an ended command left behind is not waited for without end. */

@@ -72,5 +72,59 @@ export function processesContract(subject: Subject<"processes">): void {
       const forbidden = await run(["/etc/passwd"]);
       assert.equal(forbidden.kind === "failed" && forbidden.error.message, "fork/exec /etc/passwd: permission denied");
     });
+
+    claim(subject, "a started command's output of both kinds comes as it is printed, and then how it ended", async () => {
+      const printed: string[] = [];
+      let first = (): void => {};
+      const begun = new Promise<void>((resolve) => {
+        first = resolve;
+      });
+      const output = async (piece: Uint8Array): Promise<void> => {
+        printed.push(text(piece));
+        first();
+      };
+      // Ends when it is told to, after its first line was seen.
+      const argv = ["/bin/sh", "-c", 'trap "echo $NAME >&2; exit 3" TERM; echo ready; while :; do sleep 0.05; done'] as const;
+      const running = processes.start({ argv, env: { NAME: "told" }, stdin: "none", output });
+      await begun;
+      assert.equal(printed.join(""), "ready\n");
+      running.signal("SIGTERM");
+      assert.deepEqual(await running.ended, { kind: "exited", code: 3 });
+      assert.equal(printed.join(""), "ready\ntold\n");
+      running.signal("SIGTERM");
+    });
+
+    claim(subject, "a started command's output is not read on before the last piece is dealt with", async () => {
+      let open = 0;
+      let together = 0;
+      let bytes = 0;
+      const output = async (piece: Uint8Array): Promise<void> => {
+        open++;
+        together = Math.max(together, open);
+        bytes += piece.length;
+        await new Promise<void>((resolve) => void clock.after(1, resolve));
+        open--;
+      };
+      const argv = ["/bin/sh", "-c", "head -c 1000000 /dev/zero"] as const;
+      const { ended } = processes.start({ argv, env: {}, stdin: "none", output });
+      assert.deepEqual(await ended, { kind: "exited", code: 0 });
+      assert.deepEqual([together, bytes], [1, 1_000_000]);
+    });
+
+    claim(subject, "a started command that a signal ends says which", async () => {
+      const argv = ["/bin/sh", "-c", "kill -9 $$"] as const;
+      const { ended } = processes.start({ argv, env: {}, stdin: "none", output: async () => {} });
+      assert.deepEqual(await ended, { kind: "signalled", signal: "SIGKILL" });
+    });
+
+    claim(subject, "a started command that does not exist ends in Go's words", async () => {
+      const running = processes.start({ argv: ["no-such-command-here"], env: {}, stdin: "none", output: async () => {} });
+      const end = await running.ended;
+      assert.equal(
+        end.kind === "failed" && end.error.message,
+        'exec: "no-such-command-here": executable file not found in $PATH',
+      );
+      running.signal("SIGKILL");
+    });
   });
 }

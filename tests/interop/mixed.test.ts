@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { needsDig, run, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { consulPath, needsDig, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { findPeer } from "./peers.ts";
 
 const found = findPeer("consul");
@@ -13,10 +13,12 @@ if (skip !== false) console.log(`SKIPPED: ${skip}`);
 describe("a real Consul client agent under our server", { skip }, () => {
   let ours: RunningAgent;
   let real: RunningAgent;
+  /** Both run what others ask them to. */
+  const willing = "-hcl=disable_remote_exec = false";
 
   before(async () => {
     ours = await RunningAgent.start({
-      args: ["-server", "-bootstrap", "-bind=127.0.0.1", "-node=ours", `-data-dir=${join(temporaryFolder(), "d")}`],
+      args: ["-server", "-bootstrap", "-bind=127.0.0.1", "-node=ours", `-data-dir=${join(temporaryFolder(), "d")}`, willing],
     });
     real = await RunningAgent.start({
       command: consul,
@@ -25,6 +27,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
         "-bind=127.0.0.1",
         `-data-dir=${join(temporaryFolder(), "d")}`,
         `-retry-join=127.0.0.1:${ours.ports.serfLan}`,
+        willing,
       ],
       ready: /Synced node info/,
     });
@@ -80,6 +83,62 @@ describe("a real Consul client agent under our server", { skip }, () => {
     assert.equal((await ours.request("PUT", `/v1/kv/lead?acquire=${other}`, "b")).body.trim(), "false");
     assert.equal((await real.request("PUT", `/v1/session/destroy/${held}`)).body.trim(), "true");
     assert.equal((await ours.request("PUT", `/v1/kv/lead?acquire=${other}`, "b")).body.trim(), "true");
+  });
+
+  it("an event fired at either is heard at both, in one order", async () => {
+    const fired = await run(consul, ["event", `-http-addr=127.0.0.1:${real.ports.http}`, "-name=news", "from real"]);
+    assert.match(fired.stdout, /^Event ID: /);
+    const heard = async (agent: RunningAgent, count: number): Promise<readonly { Payload: string; LTime: number }[]> => {
+      for (let index = "1"; ; ) {
+        const { headers, body } = await agent.request("GET", `/v1/event/list?name=news&index=${index}&wait=20s`);
+        const events = JSON.parse(body) as { Payload: string; LTime: number }[];
+        if (events.length >= count) return events;
+        index = String(headers["x-consul-index"]);
+      }
+    };
+    await heard(ours, 1);
+    await ours.consul(["event", "-name=news", "-node=^(ours|real)$", "from ours"]);
+    const [here, there] = [await heard(ours, 2), await heard(real, 2)];
+    assert.deepEqual(here, there);
+    assert.deepEqual(
+      here.map(({ Payload }) => atob(Payload)),
+      ["from real", "from ours"],
+    );
+  });
+
+  it("a command is run on both, whichever program asks which agent", async () => {
+    for (const command of [consul, consulPath])
+      for (const agent of [ours, real]) {
+        const args = ["exec", "-wait=2s", `-http-addr=127.0.0.1:${agent.ports.http}`, "echo at work; echo aloud >&2; exit 3"];
+        const { stdout, code } = await run(command, args);
+        for (const node of ["ours", "real"])
+          assert.ok(
+            stdout.includes(`    ${node}: at work\n    ${node}: aloud\n    ${node}:\n==> ${node}: finished with exit code 3\n`),
+            stdout,
+          );
+        assert.ok(stdout.endsWith("2 / 2 node(s) completed / acknowledged\n"), stdout);
+        assert.equal(code, 2);
+      }
+  });
+
+  it("both programs hold slots of one semaphore, and a third waits for either", async () => {
+    const folder = temporaryFolder();
+    const lock = (command: string, agent: RunningAgent, script: string) =>
+      run(command, ["lock", `-http-addr=127.0.0.1:${agent.ports.http}`, "-n=2", "slots", script]);
+    // Each holds its slot until the other is there: they can only end together.
+    const meet = (own: string, other: string) =>
+      `touch ${join(folder, own)}; while [ ! -e ${join(folder, other)} ]; do sleep 0.05; done; echo ${own}`;
+    const results = await Promise.all([
+      lock(consul, ours, meet("a", "b")),
+      lock(consulPath, real, meet("b", "a")),
+      lock(consulPath, ours, "echo c"),
+      lock(consul, real, "echo d"),
+    ]);
+    assert.deepEqual(
+      results.map(({ stdout, code }) => `${stdout.trim()} ${code}`),
+      ["a 0", "b 0", "c 0", "d 0"],
+    );
+    assert.equal((await ours.request("GET", "/v1/kv/slots?keys")).status, 404);
   });
 
   it("the real client leaves, and its node goes from our catalog", async () => {
