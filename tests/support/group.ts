@@ -86,7 +86,10 @@ export class Group {
         group.servers[at] = { name: `s${at}`, ports: own, folder, command, agent, state: "running" };
       }),
     );
-    await group.fresh();
+    await group.fresh().catch((error: Error) => {
+      const logs = group.servers.map(({ name, agent }) => `${name}:\n${agent.output.slice(-4000)}`);
+      throw new Error(`no group comes about: ${error.message}\n${logs.join("\n")}`);
+    });
     return group;
   }
 
