@@ -184,8 +184,12 @@ export function falsePositivesOfTheStalled(size: TableSize, seed: number | strin
   };
 }
 
+/** Much is sent where much is lost: accusations, refutations, and both again. */
+const lossyMax = 64;
+
 export function falsePositivesByLoss(size: TableSize, seed: number | string): Table {
-  const { members, seconds: duration } = size;
+  const { seconds: duration } = size;
+  const members = Math.min(lossyMax, size.members);
   const rows = size.losses.flatMap((lossPerMille) =>
     [false, true].flatMap((streams) =>
       [plainSwim, lifeguard].map((variant) => {
@@ -221,19 +225,16 @@ export function falsePositivesByLoss(size: TableSize, seed: number | string): Ta
 }
 
 export function partitions(size: TableSize, seed: number | string): Table {
-  const rows = [size.members, size.pools.at(-1) ?? size.members]
-    .filter((members) => members <= 300)
-    .flatMap((members) =>
-      (["halves", "one way"] as const).flatMap((kind) =>
-        [10, 60].map((length) => {
-          const found = parting({ seed, members, kind, seconds: length });
-          return [String(members), kind, `${length} s`, String(found.reports), seconds(found.healed), String(found.lost)];
-        }),
-      ),
-    );
+  const { members } = size;
+  const rows = (["halves", "one way"] as const).flatMap((kind) =>
+    [10, 60].map((length) => {
+      const found = parting({ seed, members, kind, seconds: length });
+      return [kind, `${length} s`, String(found.reports), seconds(found.healed), String(found.lost)];
+    }),
+  );
   return {
-    title: "Partitions that heal",
-    head: ["members", "cut", "for", "reports of failure meanwhile", "after healing: all agree", "members lost"],
+    title: `Partitions of ${members} members that heal`,
+    head: ["cut", "for", "reports of failure meanwhile", "after healing: all agree", "members lost"],
     rows,
   };
 }
