@@ -77,7 +77,10 @@ function members(context: ApiContext, request: HttpRequest): HttpReply {
   if (wan && segment !== "" && segment !== "_all") throw new Refusal(400, "Cannot provide a segment with wan=true");
   if (segment !== "" && segment !== "_all")
     throw new AgentError("rejected", { message: "Network segments are not supported in this version of Consul" });
-  return jsonReply(jsonArray(agent.cluster.members(wan ? "wan" : "lan"), memberJson), isPretty(request, agent));
+  const found = agent.cluster.members(wan ? "wan" : "lan");
+  // Who is in no such pool has no list at all.
+  const json = wan && found.length === 0 ? "null" : jsonArray(found, memberJson);
+  return jsonReply(json, isPretty(request, agent));
 }
 
 function metrics(context: ApiContext, request: HttpRequest): HttpReply {
