@@ -59,6 +59,8 @@ export class Client {
   readonly #history: History;
   /** Locks that any session may hold: the end of a session is an operation on each. */
   readonly #locks: Set<string>;
+  /** Of its sessions with a TTL. */
+  readonly #promises = new Map<string, { readonly session: SessionOptions; readonly until: Millis }>();
   #server: NodeId;
   #asked = 0;
   /** Set by the simulation once faults are over: an operation then is tried for ever. */
@@ -83,6 +85,8 @@ export class Client {
   /** `expected`: for a check-and-set, the entry that was read, undefined for none. */
   kv(op: ClientOp, expected: Expected | undefined, done: (outcome: Outcome) => void): void {
     if (op.op === "acquire" || op.op === "release") this.#locks.add(op.key);
+    const promised = op.op === "acquire" ? this.#promises.get(op.session) : undefined;
+    if (promised !== undefined) this.#history.mayEnd(this.number, [op.key], endOf(promised.session), promised.until);
     this.#recorded([op.key], inputOf(op, expected), { kind: "write", command: { kind: "kv", op, now: 0 } }, done);
   }
 
@@ -158,6 +162,7 @@ export class Client {
   /** A session lives at least for its TTL after it was created or renewed; how much longer nobody says. */
   #promised(session: SessionOptions, since: Millis): void {
     if (session.ttl === 0) return;
+    this.#promises.set(session.id, { session, until: since + session.ttl });
     this.#history.mayEnd(this.number, [...this.#locks], endOf(session), since + session.ttl);
   }
 

@@ -110,7 +110,8 @@ type Writable<Record> = { -readonly [Field in keyof Record]: Record[Field] };
 export class History {
   readonly #byKey = new Map<string, KeyOperation[]>();
   readonly #together: TogetherOperation[] = [];
-  readonly #ends = new Map<string, Writable<KeyOperation>[]>();
+  /** By session, then by key. */
+  readonly #ends = new Map<string, Map<string, Writable<KeyOperation>>>();
   count = 0;
 
   /** Records it; a later call of the result says that it returned. */
@@ -130,18 +131,20 @@ export class History {
     };
   }
 
-  /** From then on the session may end by itself, or never; a later call moves that. Nobody is told. */
+  /** From then on the session may end by itself, or never; a later call moves that, and adds keys. Nobody is told. */
   mayEnd(client: number, keys: readonly string[], input: Extract<KeyInput, { kind: "sessionEnd" }>, from: Millis): void {
-    const known = this.#ends.get(input.session);
-    if (known !== undefined) {
-      for (const record of known) if (from > record.call) record.call = from;
-      return;
+    let ends = this.#ends.get(input.session);
+    if (ends === undefined) {
+      ends = new Map();
+      this.#ends.set(input.session, ends);
     }
-    const records = keys.map((): Writable<KeyOperation> => {
-      return { client, call: from, return: Number.POSITIVE_INFINITY, input, output: undefined };
-    });
-    this.#ends.set(input.session, records);
-    for (const [at, key] of keys.entries()) this.#of(key).push(records[at] as KeyOperation);
+    for (const record of ends.values()) if (from > record.call) record.call = from;
+    for (const key of keys) {
+      if (ends.has(key)) continue;
+      const record: Writable<KeyOperation> = { client, call: from, return: Number.POSITIVE_INFINITY, input, output: undefined };
+      ends.set(key, record);
+      this.#of(key).push(record);
+    }
   }
 
   /** A transaction over all the keys of {@link togetherModel}. */

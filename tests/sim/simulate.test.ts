@@ -104,4 +104,25 @@ describe("a workload of one's own", () => {
     assert.equal(failure, undefined);
     assert.equal(state.get("count"), "3");
   });
+
+  it("keeps a session alive by renewing it, and loses the lock when it does not", async () => {
+    const { failure } = await simulate({
+      seed: 6,
+      faults: "none",
+      clients: 1,
+      workload: async (client) => {
+        const session = await client.createSession({ ttl: 100, behavior: "delete" });
+        assert.equal(await client.acquire("lock", "mine", session), true);
+        for (let round = 0; round < 5; round++) {
+          await client.sleep(90);
+          assert.equal(await client.renewSession(session), true);
+        }
+        assert.equal((await client.get("lock"))?.holder, session);
+        await client.sleep(300);
+        assert.equal(await client.get("lock"), undefined);
+        assert.equal(await client.renewSession(session), false);
+      },
+    });
+    assert.equal(failure, undefined);
+  });
 });
