@@ -25,6 +25,8 @@ export function createHost(clock: Clock): Host {
       return { residentBytes: usage.rss, heapUsedBytes: usage.heapUsed, heapTotalBytes: usage.heapTotal };
     },
 
+    // Loaded when it is asked for, which is hardly ever.
+    report: () => import("./host-report.ts").then(({ hostReport }) => hostReport()),
     readFile: (path) => inGoWords("open", path, async () => plain(await fs().promises.readFile(path))),
     writeFile: (path, content, mode) =>
       inGoWords("open", path, () => fs().promises.writeFile(path, content, mode === undefined ? {} : { mode })),

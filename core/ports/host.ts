@@ -22,6 +22,9 @@ export interface Host {
   fileDescriptorsMax(): number | undefined;
   memory(): { readonly residentBytes: number; readonly heapUsedBytes: number; readonly heapTotalBytes: number };
 
+  /** What the machine is and how busy, for `/v1/agent/host`. Absent, or rejects with `not-supported`, where it cannot be told. */
+  report?(): Promise<HostReport>;
+
   /** Rejects with Go's text: "open nope.json: no such file or directory". */
   readFile(path: string): Promise<Bytes>;
   writeFile(path: string, content: Bytes, mode?: number): Promise<void>;
@@ -43,4 +46,13 @@ export interface Host {
   onSignal(signal: "SIGINT" | "SIGTERM" | "SIGHUP", receive: () => void, cancel?: Cancel): void;
   /** Ends the process after standard output and error are flushed. */
   exit(code: number): never;
+}
+
+/** Numbers and words by the names Consul gives them; sizes in bytes. */
+export interface HostReport {
+  readonly memory: Readonly<Record<string, number>>;
+  readonly cpus: readonly Readonly<Record<string, string | number | readonly string[]>>[];
+  readonly host: Readonly<Record<string, string | number>>;
+  /** Of the root file system. */
+  readonly disk: Readonly<Record<string, string | number>>;
 }

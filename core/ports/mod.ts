@@ -17,7 +17,7 @@ export type { Clock, Timer } from "./clock.ts";
 export type { Crypto } from "./crypto.ts";
 export { uuid } from "./crypto.ts";
 export type { Datagrams, DatagramSocket, Packet } from "./datagrams.ts";
-export type { Host } from "./host.ts";
+export type { Host, HostReport } from "./host.ts";
 export type {
   DirectRequest,
   DirectResponse,

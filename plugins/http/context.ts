@@ -3,6 +3,7 @@ import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts"
 import type { AgentApi, ReadMeta } from "../../core/plugin/agent-api.ts";
 import type { Clock } from "../../core/ports/clock.ts";
 import type { Crypto } from "../../core/ports/crypto.ts";
+import type { Host } from "../../core/ports/host.ts";
 import type { LogFollow, Logger, Metrics } from "../../core/ports/telemetry.ts";
 import type { HttpReply, HttpRequest } from "./extension.ts";
 import { type HotReads, splitBlocking } from "./hot-reads.ts";
@@ -18,6 +19,8 @@ export interface ApiContext {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly hot: HotReads;
+  /** The machine, where it can be measured. */
+  readonly host?: Pick<Host, "report">;
   /** Absent where the runtime does not let others read the log. */
   readonly logFollow?: LogFollow;
 }

@@ -51,6 +51,7 @@ class HttpSurface implements Lifecycle {
       logger,
       metrics: runtime.metrics,
       hot: new HotReads(),
+      ...(runtime.host === undefined ? {} : { host: runtime.host }),
       ...(runtime.logFollow === undefined ? {} : { logFollow: runtime.logFollow }),
     };
     const handlers = createHandlers(api, this.#context.extensions(httpRoutes));

@@ -71,5 +71,22 @@ export function hostContract(subject: Subject<"host">, folder: string): void {
       awake.cancel();
       assert.equal(count, 1);
     });
+
+    claim(subject, "it measures the machine on Linux, and says so elsewhere", async () => {
+      if (host.platform !== "linux") {
+        assert.equal((await rejection(Promise.resolve(host.report?.()))).code, "not-supported");
+        return;
+      }
+      const report = await host.report?.();
+      assert.ok(report !== undefined);
+      assert.ok((report.memory["total"] as number) > (report.memory["free"] as number));
+      assert.ok(report.cpus.length > 0);
+      assert.equal(report.host["hostname"], host.hostname());
+      assert.ok((report.disk["total"] as number) >= (report.disk["used"] as number));
+      const numbers = [report.memory, report.disk]
+        .flatMap((part) => Object.values(part))
+        .filter((value) => typeof value === "number");
+      assert.ok(numbers.every((value) => Number.isFinite(value) && value >= 0));
+    });
   });
 }

@@ -18,6 +18,7 @@ export function agentControlRoutes(context: ApiContext): readonly Route[] {
     { path: "/v1/agent/self", methods: ["GET"], handle: (request) => self(context, request) },
     { path: "/v1/agent/members", methods: ["GET"], handle: (request) => members(context, request) },
     ...agentEvidenceRoutes(context),
+    { path: "/v1/agent/host", methods: ["GET"], handle: (request) => host(context, request) },
     { path: "/v1/agent/metrics", methods: ["GET"], handle: (request) => metrics(context, request) },
     { path: "/v1/agent/monitor", methods: ["GET"], streams: isMonitored, handle: (request) => monitor(context, request) },
     {
@@ -81,6 +82,18 @@ function members(context: ApiContext, request: HttpRequest): HttpReply {
   // Who is in no such pool has no list at all.
   const json = wan && found.length === 0 ? "null" : jsonArray(found, memberJson);
   return jsonReply(json, isPretty(request, agent));
+}
+
+async function host(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
+  if (context.host?.report === undefined) throw notSupported("/v1/agent/host on this runtime");
+  const { memory, cpus, host, disk } = await context.host.report();
+  const nanoseconds = `${Math.trunc(context.clock.wall())}000000`;
+  const json = (value: unknown): string => JSON.stringify(value);
+  return jsonReply(
+    `{"Memory":${json(memory)},"CPU":${json(cpus)},"Host":${json(host)},"Disk":${json(disk)},` +
+      `"CollectionTime":${nanoseconds},"Errors":null}`,
+    isPretty(request, context.agent),
+  );
 }
 
 function metrics(context: ApiContext, request: HttpRequest): HttpReply {

@@ -47,7 +47,6 @@ const refusedRoutes: readonly (readonly [string, ...Method[]])[] = [
   ["/v1/agent/connect/authorize", "POST"],
   ["/v1/agent/connect/ca/roots", "GET"],
   ["/v1/agent/connect/ca/leaf/", "GET"],
-  ["/v1/agent/host", "GET"],
   ["/v1/catalog/gateway-services/", "GET"],
   ["/v1/config", "PUT"],
   ["/v1/config/", "GET", "DELETE"],
