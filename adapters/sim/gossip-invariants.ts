@@ -39,9 +39,13 @@ export class Invariants implements GossipChecks {
 
   /** After this much time without trouble nobody may be taken for something else than it is. */
   get bound(): Millis {
-    const { suspicionMaxMult, probeInterval, awarenessMax } = this.#config;
-    const suspicion = suspicionMaxMult * suspicionMin(this.#config, this.#world.hosts.length);
-    return suspicion + 3 * awarenessMax * probeInterval + 60_000;
+    const { probeInterval, awarenessMax } = this.#config;
+    return this.#suspicionMax + 3 * awarenessMax * probeInterval + 60_000;
+  }
+
+  /** How long a suspect has that nobody else suspects. */
+  get #suspicionMax(): Millis {
+    return this.#config.suspicionMaxMult * suspicionMin(this.#config, this.#world.hosts.length);
   }
 
   before(host: GossipHost): void {
@@ -60,8 +64,10 @@ export class Invariants implements GossipChecks {
     }
     if (what.kind === "failed" && host.serf !== undefined) {
       const subject = this.#world.host(what.about);
-      const calm =
-        this.#world.network.faults.lossPerMille === 0 && host.troubledAt < subject.leftAt && subject.troubledAt < subject.leftAt;
+      // A suspicion of before, that nobody heard of because of the trouble, may end just now.
+      const settledBy = subject.leftAt - this.#suspicionMax;
+      const lossless = this.#world.network.faults.lossPerMille === 0;
+      const calm = lossless && host.troubledAt < settledBy && subject.troubledAt < settledBy;
       check(
         !(subject.leftAt <= now && calm),
         "who left has not failed",
