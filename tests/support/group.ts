@@ -75,7 +75,7 @@ export class Group {
       ports.map(async (own, at) => {
         const folder = options.folders?.[at] ?? join(group.root, `s${at}`);
         const command = options.commands?.[at];
-        const extra = [`-bootstrap-expect=${size}`, `-retry-join=127.0.0.1:${first.serfLan}`];
+        const extra = [`-bootstrap-expect=${size}`, `-retry-join=127.0.0.1:${first.serfLan}`, "-retry-interval=1s"];
         const agent = await group.run({
           name: `s${at}`,
           ports: own,
