@@ -8,7 +8,7 @@ import { type Mutation, mutated } from "./mutants.ts";
 const root = process.env["TEST_ROOT"] as string;
 
 export interface GossipMutation extends Mutation {
-  /** The rule that finds it first, or one of several that may. */
+  /** The rules that may find it. Seeds in which another one does first do not count. */
   readonly foundBy: readonly string[];
 }
 
@@ -57,6 +57,20 @@ export const gossipMutations: readonly GossipMutation[] = [
     'if (member.status === "leaving" && !saidGoodbye) member.status = "left";',
     "who left has not failed",
     "after healing all tables agree",
+  ),
+  one(
+    "who is leaving fails in the end",
+    "core/serf/members.ts",
+    'else if (member.status === "alive") member.status = "failed";\n    else return undefined;',
+    'else if (member.status === "alive") member.status = "failed";\n    else return undefined;\n    if (member.statusTime > 1) member.status = "failed";',
+    "who left has not failed",
+  ),
+  one(
+    "the dead cannot come back",
+    "core/swim/membership.ts",
+    "else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
+    "else if (isGone(known)) known.changedAt = now;\n    else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
+    "the live are not held for dead",
   ),
   one(
     "an event is told of each time it is heard",
