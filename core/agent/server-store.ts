@@ -250,9 +250,11 @@ export class ServerStore implements StoreApi {
     });
   }
 
+  /** A leader that others have deposed, and that has not heard of it, must not say that a session goes on. */
   #renewHere(id: string): boolean {
-    if (!this.#options.leader.leading) throw noLeader();
-    return this.#options.leader.renewSession(id);
+    const { leader, raft } = this.#options;
+    if (!leader.leading || !raft.leaseValid()) throw noLeader();
+    return leader.renewSession(id);
   }
 
   /** Does something at the leader, wherever that is. Tries again while that is safe and `rpc_hold_timeout` is not over. */

@@ -130,6 +130,46 @@ describe("a request for another datacenter", () => {
   });
 });
 
+describe("a leader's renewal of a session", () => {
+  const leader = (leaseValid: () => boolean) => {
+    const clock = new VirtualClock();
+    const renewed: string[] = [];
+    const store = new ServerStore({
+      clock,
+      raft: { isLeader: () => true, leader: () => "self", leaseValid } as unknown as ServerStoreOptions["raft"],
+      leader: { leading: true, renewSession: (id: string) => renewed.push(id) > 0 } as unknown as ServerStoreOptions["leader"],
+      config: () => ({ datacenter: "dc1", rpcHoldTimeout: 7000 }) as ReturnType<ServerStoreOptions["config"]>,
+    } as unknown as ServerStoreOptions);
+    return { clock, renewed, store };
+  };
+
+  it("is confirmed while its lease holds", async () => {
+    const { renewed, store } = leader(() => true);
+    assert.equal(await store.renewSession("s"), true);
+    assert.deepEqual(renewed, ["s"]);
+  });
+
+  it("waits for the lease, and is refused when it does not come back", async () => {
+    let valid = false;
+    const { clock, renewed, store } = leader(() => valid);
+    const kept = watched(store.renewSession("s"));
+    await settle();
+    for (let passed = 0; passed < 1000; passed += 50) await clock.advance(50);
+    assert.deepEqual([kept.done, renewed], [false, []]);
+    valid = true;
+    await clock.advance(50);
+    assert.equal(await kept.promise, true);
+
+    valid = false;
+    const refused = store.renewSession("t");
+    const refusal = assert.rejects(refused, { code: "no-leader", message: "No cluster leader" });
+    await settle();
+    for (let passed = 0; passed < 8000; passed += 50) await clock.advance(50);
+    await refusal;
+    assert.deepEqual(renewed, ["s"]);
+  });
+});
+
 describe("a follower's write", () => {
   it("is carried out by the leader, whose answer comes back", async () => {
     const follower = new Follower();
