@@ -239,7 +239,7 @@ export class Agent implements AgentApi {
 
   /** Resolves when this server leads and its catalog holds its own node. */
   async ready(): Promise<void> {
-    await this.store.write({ kind: "barrier" });
+    await this.#role.ready();
     await this.#antiEntropy.settled();
   }
 

@@ -78,6 +78,10 @@ export class ClientRole implements Role {
     return undefined;
   }
 
+  async ready(): Promise<void> {
+    await this.store.write({ kind: "barrier" });
+  }
+
   async leave(): Promise<void> {
     this.#options.logger.child("client").log("info", "client starting leave");
     await this.cluster.leave();

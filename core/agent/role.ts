@@ -23,6 +23,8 @@ export interface Role {
    */
   fireEvent(name: string, payload: Bytes, where: { readonly datacenter?: string; readonly token?: string }): Promise<void>;
   start(): Promise<void>;
+  /** Resolves when the catalog takes writes, and a leader here has brought it in line with the members. */
+  ready(): Promise<void>;
   /** Why this agent must not leave unless it is forced to; undefined: it may. */
   leaveFault(): string | undefined;
   /** Tells the others that this agent goes. Resolves when they were told. */

@@ -70,6 +70,8 @@ export class ServerRole implements Role {
   readonly #health: HealthWatch;
   readonly autopilot: Autopilot;
   #hadLeader = false;
+  /** The last time that this server led: it has begun to, or given up. */
+  #established: Promise<void> = Promise.resolve();
 
   constructor(options: RoleOptions) {
     const { runtime, storage, config, nodeId, currentConfig } = options;
@@ -299,6 +301,11 @@ export class ServerRole implements Role {
     return leaveFault({ self: nodeId, servers: this.#raft.servers(), members, datacenter: config.datacenter });
   }
 
+  async ready(): Promise<void> {
+    await this.store.write({ kind: "barrier" });
+    await this.#established;
+  }
+
   async leave(): Promise<void> {
     this.#logger.log("info", "server starting leave");
     await this.#handOver();
@@ -434,7 +441,7 @@ export class ServerRole implements Role {
       return;
     }
     this.#logger.log("info", "cluster leadership acquired");
-    this.#leader
+    this.#established = this.#leader
       .establish(() => {
         this.store.onLeader();
         this.#archives.onLeading();

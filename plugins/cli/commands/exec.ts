@@ -2,7 +2,6 @@
 import { text, toBase64, utf8 } from "../../../core/types/bytes.ts";
 import type { Cancel } from "../../../core/types/cancel.ts";
 import { messageOf, unreachable } from "../../../core/types/errors.ts";
-import type { Millis } from "../../../core/types/ids.ts";
 import { type Api, openApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
