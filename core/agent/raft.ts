@@ -71,6 +71,11 @@ export class Raft {
     this.#options = options;
   }
 
+  /** What the stores hold is known. */
+  get started(): boolean {
+    return this.#driver !== undefined;
+  }
+
   /** This server belongs, or belonged, to a group. */
   get hasData(): boolean {
     const state = this.#driver?.state();

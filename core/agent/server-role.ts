@@ -369,6 +369,8 @@ export class ServerRole implements Role {
   async #onRequest(from: NodeId, body: Bytes): Promise<Bytes> {
     const request = decodeRequest(body);
     if (request === undefined) throw new AgentError("bad-request", { message: "no request that this server knows" });
+    // The listener is up before the stores are read: until then nothing true can be said of what this server holds.
+    if (!this.#raft.started) throw new AgentError("no-leader", { message: "No cluster leader" });
     switch (request.kind) {
       case "write":
       case "writePiece":
