@@ -3,6 +3,8 @@
  * for the other servers is in server-care.ts.
  *
  *   follower ──elected──► barrier ──► establish (session timers, reconcile) ──► leading ──lost──► follower
+ *                            ▲                  │
+ *                            └── failed: 5 s ───┘
  *
  * Everything it decides goes through the log like any client's write (Consul 1.8, agent/consul/leader.go).
  */
@@ -17,6 +19,8 @@ import { SessionTimers } from "./session-timers.ts";
 import { parseDuration } from "../config/duration.ts";
 
 const reconcileInterval: Millis = 60_000;
+/** After an attempt to establish leadership that failed. */
+const establishAgain: Millis = 5000;
 const tombstoneTtl: Millis = 15 * 60_000;
 const tombstoneGranularity: Millis = 30_000;
 
@@ -28,6 +32,7 @@ export interface LeaderOptions {
   /** The name of this server: it is never deregistered by itself. */
   readonly self: string;
   readonly members: () => readonly Member[];
+  /** By this server's own log or not at all: what was decided here is void once another leads. */
   readonly write: (command: Command) => Promise<CommandResult>;
   /** Writes what a new group's catalog must hold. */
   readonly initialise?: () => Promise<void>;
@@ -43,6 +48,8 @@ export class Leader {
   /** Rises with each beginning and each end: what began in an earlier one is over. */
   #stage = 0;
   #reconcileTimer: Timer | undefined;
+  /** Between two attempts to establish leadership: goes on at once. */
+  #goOn: (() => void) | undefined;
   #tombstoneTimer: Timer | undefined;
   /** Tombstones up to `index` may go at `at`. Bounded: one per granule of 30 s, 15 minutes long. */
   #tombstones: { readonly at: Millis; index: LogIndex }[] = [];
@@ -66,27 +73,59 @@ export class Leader {
     return this.#leading;
   }
 
-  /** `onLeading` is called when reads by this leader see everything its predecessors committed. */
+  /**
+   * `onLeading` is called when reads by this leader see everything its predecessors committed. What fails is tried again
+   * for as long as this server leads: a leader that stands by Raft alone would end no session and add no server. Resolves
+   * when all is done, or leadership is gone; never rejects.
+   */
   async establish(onLeading: () => void): Promise<void> {
-    const { catalog, write, announce } = this.#options;
     const stage = ++this.#stage;
+    for (;;) {
+      try {
+        await this.#attempt(stage, onLeading);
+        return;
+      } catch (error) {
+        if (stage !== this.#stage) return;
+        this.#options.logger.log("error", "failed to establish leadership", { error: messageOf(error) });
+      }
+      await this.#pause();
+      if (stage !== this.#stage) return;
+    }
+  }
+
+  async #attempt(stage: number, onLeading: () => void): Promise<void> {
+    const { catalog, write, announce } = this.#options;
     await write({ kind: "barrier" });
     if (stage !== this.#stage) return;
-    this.#leading = true;
-    onLeading();
-    for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
-    this.#noteTombstones(catalog.lastIndex);
+    if (!this.#leading) {
+      this.#leading = true;
+      for (const session of catalog.evaluate({ kind: "sessions" }).answer) this.#sessions.add(session);
+      this.#noteTombstones(catalog.lastIndex);
+      onLeading();
+    }
     await this.#options.initialise?.();
     if (stage !== this.#stage) return;
     await this.reconcile();
     if (stage !== this.#stage) return;
     announce();
-    this.#armReconcile();
+    this.#armReconcile(stage);
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(establishAgain, resolve);
+      this.#goOn = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   resign(): void {
     this.#stage++;
     this.#leading = false;
+    this.#goOn?.();
+    this.#goOn = undefined;
     this.#sessions.clear();
     this.#reconcileTimer?.cancel();
     this.#tombstoneTimer?.cancel();
@@ -237,10 +276,10 @@ export class Leader {
       this.#options.logger.log("error", "failed to register member", { member: member.name, error: result.message });
   }
 
-  #armReconcile(): void {
+  #armReconcile(stage: number): void {
     this.#reconcileTimer = this.#options.clock.after(reconcileInterval, () => {
       void this.reconcile().then(() => {
-        if (this.#leading) this.#armReconcile();
+        if (stage === this.#stage) this.#armReconcile(stage);
       });
     });
   }

@@ -155,7 +155,7 @@ export class ServerRole implements Role {
       datacenter: config.datacenter,
       self: config.nodeName,
       members,
-      write: (command) => this.store.write(command),
+      write: (command) => this.store.propose(command),
       initialise: () => this.autopilot.initialise(),
       announce: () => this.cluster.announceLeader(),
       now: () => clock.wall(),
@@ -443,18 +443,13 @@ export class ServerRole implements Role {
       return;
     }
     this.#logger.log("info", "cluster leadership acquired");
-    this.#established = this.#leader
-      .establish(() => {
-        this.store.onLeader();
-        this.#archives.onLeading();
-        this.#care.start();
-        this.#health.start();
-        this.#options.onLeaderChanged(formatAddress(this.cluster.rpcAddress()));
-      })
-      .catch((error: unknown) => {
-        const closed = error instanceof AgentError && (error.code === "closed" || error.code === "no-leader");
-        this.#options.logger.log(closed ? "debug" : "error", "failed to establish leadership", { error: messageOf(error) });
-      });
+    this.#established = this.#leader.establish(() => {
+      this.store.onLeader();
+      this.#archives.onLeading();
+      this.#care.start();
+      this.#health.start();
+      this.#options.onLeaderChanged(formatAddress(this.cluster.rpcAddress()));
+    });
   }
 
   #onLeader(leader: NodeId | undefined): void {

@@ -147,6 +147,11 @@ export class ServerStore implements StoreApi {
     return { kind: "rejected", message: forwardedPrefix + value.message };
   }
 
+  /** As {@link write}, by this server's own log or not at all. Rejects with `no-leader` where another leads, or nobody. */
+  async propose(command: Command): Promise<CommandResult> {
+    return (await this.#options.raft.propose(encode(command))).result as CommandResult;
+  }
+
   async renewSession(id: string, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<boolean> {
     const remote = this.#remote(options.datacenter);
     if (remote !== undefined) return remote.renewSession(id, options);

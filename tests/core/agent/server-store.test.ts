@@ -40,6 +40,7 @@ class Follower {
   constructor() {
     const raft = {
       isLeader: () => false,
+      propose: () => Promise.reject(new AgentError("no-leader", { message: "No cluster leader" })),
       leader: () => this.leader,
       knowsLeader: () => this.leader !== undefined,
       lastContact: () => (this.leader === undefined ? Number.POSITIVE_INFINITY : 12.5),
@@ -234,6 +235,15 @@ describe("a follower's write", () => {
     await follower.pass(7000);
     await late;
     assert.equal(follower.clock.pending, 0);
+  });
+
+  it("of a leader's own decision is never put to its successor, who gave every session its full time anew", async () => {
+    const deposed = new Follower();
+    deposed.answers = [{ kind: "done" }];
+    const end = { kind: "sessionDestroy", id: "5e7a2c1e-0000-4000-8000-000000000001", now: 0 } as const;
+    await assert.rejects(deposed.store.propose(end), { message: "No cluster leader" });
+    assert.deepEqual(deposed.asked, []);
+    assert.equal(deposed.clock.pending, 0);
   });
 
   it("that nobody takes ends after rpc_hold_timeout, and with the agent", async () => {
