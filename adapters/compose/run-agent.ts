@@ -14,10 +14,11 @@ import { sourcesFromFlags } from "../../core/config/flags.ts";
 import { loadConfig } from "../../core/config/load.ts";
 import type { AnyPlugin } from "../../core/plugin/host.ts";
 import type { Host } from "../../core/ports/host.ts";
-import type { Runtime } from "../../core/ports/mod.ts";
+import type { LogLevel, Runtime } from "../../core/ports/mod.ts";
 import { utf8 } from "../../core/types/bytes.ts";
-import { messageOf } from "../../core/types/errors.ts";
+import { AgentError, messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
+import { LogFile } from "../shared/log-file.ts";
 import type { RootLogger } from "../shared/logger.ts";
 import { compose } from "./container.ts";
 
@@ -39,17 +40,22 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
   const log = logger.child("agent");
   logger.setLevel(config.logLevel);
   logger.setJson(config.logJson);
+  const files = await openLogFile(config, runtime);
   host.stdout("==> Starting Consul agent...\n");
 
   let end: (outcome: Outcome) => void = () => {};
   const ended = new Promise<Outcome>((resolve) => {
     end = resolve;
   });
-  const fail = (error: unknown): number => {
+  const exit = async (code: number): Promise<number> => {
+    log.log("info", "Exit code", { code });
+    await files.flushed();
+    return code;
+  };
+  const fail = (error: unknown): Promise<number> => {
     logger.openGate();
     log.log("error", "Error starting agent", { error: messageOf(error) });
-    log.log("info", "Exit code", { code: 1 });
-    return 1;
+    return exit(1);
   };
 
   // From the first moment on: a signal that comes while the agent starts is obeyed when it has.
@@ -64,11 +70,13 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
 
   let agent: Agent;
   try {
-    openLogFile(config, runtime);
     agent = await compose(runtime, config, options.plugins, {
       sockets: true,
       readConfig: () => loadConfig(sources, host),
-      setLogLevel: (level) => logger.setLevel(level),
+      setLogLevel: (level) => {
+        logger.setLevel(level);
+        files.setLevel(level);
+      },
       onEnd: (code) => end({ kind: "ended", code }),
     });
     host.stdout(banner(config, agent.nodeId));
@@ -86,8 +94,7 @@ export async function runAgent(options: RunAgentOptions): Promise<number> {
 
   const code = await finish(agent, await ended, options);
   if (config.pidFile !== "") await host.removeFile(config.pidFile).catch(() => undefined);
-  log.log("info", "Exit code", { code });
-  return code;
+  return exit(code);
 }
 
 type Outcome =
@@ -122,24 +129,38 @@ async function finish(agent: Agent, outcome: Outcome, { runtime }: RunAgentOptio
   return code;
 }
 
-/** A configured log file takes every line too; a path that ends in "/" gets Consul's own name, consul.log. */
-function openLogFile(config: AgentConfig, { host, logger }: RunAgentOptions["runtime"]): void {
-  if (config.logFile === "") return;
-  const path = config.logFile.endsWith("/") ? `${config.logFile}consul.log` : config.logFile;
-  let last = Promise.resolve();
-  let broken = false;
-  logger.addSink(
-    (line) => {
-      // In order, one write at a time. A file that cannot be written is said once on standard error.
-      last = last
-        .then(() => host.appendFile(path, utf8(`${line}\n`)))
-        .catch((error: unknown) => {
-          if (!broken) host.stderr(`consul: cannot write the log file: ${messageOf(error)}\n`);
-          broken = true;
-        });
+/** Consul's, where none is configured. */
+const logRotateDurationDefault: Millis = 24 * 3_600_000;
+
+interface LogFiles {
+  setLevel(level: LogLevel): void;
+  flushed(): Promise<void>;
+}
+
+/** A configured log file takes every line too. Rejects with `config-invalid` when it cannot be written. */
+async function openLogFile(config: AgentConfig, { host, logger, clock }: RunAgentOptions["runtime"]): Promise<LogFiles> {
+  if (config.logFile === "") return { setLevel: () => {}, flushed: async () => {} };
+  const file = new LogFile({
+    path: config.logFile,
+    rotateBytes: config.logRotateBytes,
+    rotateDuration: config.logRotateDuration || logRotateDurationDefault,
+    maxFiles: config.logRotateMaxFiles,
+    host,
+    clock,
+    onProblem: (problem) => host.stderr(`consul: cannot write the log file: ${problem}\n`),
+  });
+  await file.begin().catch((cause: unknown) => {
+    throw new AgentError("config-invalid", { message: `Failed to setup logging: ${messageOf(cause)}`, cause });
+  });
+  const attach = (level: LogLevel) => logger.addSink((line) => file.write(line), { level, json: config.logJson });
+  let detach = attach(config.logLevel);
+  return {
+    setLevel(level) {
+      detach();
+      detach = attach(level);
     },
-    { level: config.logLevel, json: config.logJson },
-  );
+    flushed: () => file.flushed(),
+  };
 }
 
 function banner(config: AgentConfig, nodeId: string): string {

@@ -7,7 +7,7 @@ import type { StringMap } from "../catalog/records.ts";
 import { AgentError } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { detectAddress, type ExpandedAddress, type Expander, expandAddresses, expandIp, listenAddresses } from "./addresses.ts";
-import type { AgentConfig, GossipConfig } from "./config.ts";
+import type { AgentConfig, GossipConfig, TelemetryConfig } from "./config.ts";
 import type { Settings } from "./decode.ts";
 import { checkFromFile, serviceFromFile } from "./definitions-file.ts";
 import { parseDuration } from "./duration.ts";
@@ -171,15 +171,21 @@ class Builder {
       encryptVerifyOutgoing: this.#flag("encrypt_verify_outgoing"),
       disableKeyringFile: this.#flag("disable_keyring_file"),
 
+      telemetry: this.#telemetry(),
+
       logLevel: this.#logLevel(),
       logJson: this.#flag("log_json"),
       logFile: this.#text("log_file"),
+      logRotateBytes: this.#number("log_rotate_bytes"),
+      logRotateDuration: this.#millis("log_rotate_duration"),
+      logRotateMaxFiles: this.#number("log_rotate_max_files"),
       pidFile: this.#text("pid_file"),
       enableDebug: this.#flag("enable_debug"),
       disableUpdateCheck: this.#flag("disable_update_check"),
       disableRemoteExec: this.#flag("disable_remote_exec"),
       disableCoordinates: this.#flag("disable_coordinates"),
       disableHostNodeId: this.#flag("disable_host_node_id"),
+      watches: this.#settings.get("watches") as AgentConfig["watches"],
       warnings: [],
       sections: this.#sections(),
     };
@@ -307,6 +313,22 @@ class Builder {
     };
   }
 
+  #telemetry(): TelemetryConfig {
+    const rules = this.#list("telemetry.prefix_filter");
+    for (const rule of rules) {
+      if (rule === "") this.#options.warnings.push("Cannot have empty filter rule in prefix_filter");
+      else if (!isFilterRule(rule))
+        this.#options.warnings.push(`Filter rule must begin with either '+' or '-': ${goQuote(rule)}`);
+    }
+    return {
+      metricsPrefix: this.#text("telemetry.metrics_prefix"),
+      disableHostname: this.#flag("telemetry.disable_hostname"),
+      filterDefault: this.#flag("telemetry.filter_default"),
+      prefixFilter: rules.filter(isFilterRule),
+      prometheusRetentionTime: this.#millis("telemetry.prometheus_retention_time"),
+    };
+  }
+
   #raftMultiplier(): number {
     const multiplier = this.#number("performance.raft_multiplier");
     if (multiplier >= 1 && multiplier <= 10) return multiplier;
@@ -406,6 +428,10 @@ const familyKeys: Readonly<Record<string, string>> = {
 /** 0.0.0.0 or ::, however written. */
 export function isAny(address: string): boolean {
   return parseIp(address)?.bytes.every((byte) => byte === 0) ?? false;
+}
+
+function isFilterRule(rule: string): boolean {
+  return rule.startsWith("+") || rule.startsWith("-");
 }
 
 /** A URL prefix with a slash at both ends. */

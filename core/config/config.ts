@@ -125,9 +125,18 @@ export interface AgentConfig {
   /** Changed keys are forgotten at the end. */
   readonly disableKeyringFile: boolean;
 
+  readonly telemetry: TelemetryConfig;
+
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly logJson: boolean;
+  /** A file's name or a directory, from which the names of the files are made. "": no files. */
   readonly logFile: string;
+  /** A new file is begun after so many bytes; 0: never for its size. */
+  readonly logRotateBytes: number;
+  /** A new file is begun after this; 0: Consul's 24 hours. */
+  readonly logRotateDuration: Millis;
+  /** So many older files are kept; 0: all, negative: none. */
+  readonly logRotateMaxFiles: number;
   readonly pidFile: string;
   readonly enableDebug: boolean;
   readonly disableUpdateCheck: boolean;
@@ -135,6 +144,9 @@ export interface AgentConfig {
   readonly disableRemoteExec: boolean;
   readonly disableCoordinates: boolean;
   readonly disableHostNodeId: boolean;
+
+  /** Parts of the state to follow, as they were written; plugins/watches reads them. */
+  readonly watches: readonly Readonly<Record<string, unknown>>[];
 
   /** Said once at start, at level warn. */
   readonly warnings: readonly string[];
@@ -158,6 +170,19 @@ export interface DnsConfig {
   readonly recursorTimeout: Millis;
   readonly nodeMetaTxt: boolean;
   readonly soa: { readonly refresh: number; readonly retry: number; readonly expire: number; readonly minTtl: number };
+}
+
+/** How the agent's numbers are named, and who is shown them. */
+export interface TelemetryConfig {
+  readonly metricsPrefix: string;
+  /** Gauges do not carry the machine's name. They only do where somebody collects the numbers of several machines. */
+  readonly disableHostname: boolean;
+  /** Whether names are kept that no rule of the filter speaks of. */
+  readonly filterDefault: boolean;
+  /** Prefixes of names: "+consul.raft" are kept, "-consul.http" are not. The longest that fits decides. */
+  readonly prefixFilter: readonly string[];
+  /** 0: Prometheus is shown nothing. */
+  readonly prometheusRetentionTime: Millis;
 }
 
 /** How the leader looks after the servers of its group: what the first leader of a group writes into its log. */

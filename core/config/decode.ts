@@ -232,7 +232,7 @@ class Decoder {
         return value === undefined ? undefined : unwrapAll(value);
       }
       case "objects":
-        return this.#list(raw, path).map((value, at) => this.#map(value, `${path}[${at}]`) ?? {});
+        return this.#list(raw, path).map((value, at) => unwrapAll(this.#map(value, `${path}[${at}]`) ?? {}));
     }
   }
 

@@ -33,9 +33,11 @@ export const reloadableFields: ReadonlyMap<string, string> = new Map([
   ["logLevel", "log_level"],
   ["nodeMeta", "node_meta"],
   ["recursors", "recursors"],
+  ["watches", "watches"],
+  ["telemetry.prefixFilter", "telemetry.prefix_filter"],
 ]);
 
-const groups = ["dns", "limits", "http", "ports", "gossipLan", "gossipWan"] as const;
+const groups = ["dns", "limits", "http", "ports", "gossipLan", "gossipWan", "telemetry"] as const;
 
 export function planReload(running: AgentConfig, next: AgentConfig): ReloadPlan {
   const applied: string[] = [];
