@@ -446,7 +446,12 @@ export class SerfMachine implements GossipMachine {
       // One past the time of its joining: the goodbye itself must have been later, and its own time is not known.
       this.#leaveIntent({ kind: "leave", time: (state.statusTimes.get(node) ?? 0) + 1, node, prune: false });
     }
+    const { name } = this.#config;
+    const doubted =
+      !this.#leaving && !left.has(name) && (state.statusTimes.get(name) ?? 0) > (this.#members.get(name)?.statusTime ?? 0);
     for (const [node, time] of state.statusTimes) if (!left.has(node)) this.#joinIntent({ kind: "join", time, node });
+    // They heard later news of us than we ever gave: of our leaving, told by one who had not heard that we are back.
+    if (doubted) this.#announceJoin();
     // What happened before we came is no news to whoever listens here. It is to one that was only cut off from the others.
     if (joining) this.#eventRing.ignoreBefore(state.eventTime);
     for (const slot of state.events) {
