@@ -167,7 +167,7 @@ export class ClientCluster implements RoleCluster {
 
   #onMember(change: MemberEventKind, member: Member): void {
     const { config, servers, onMember, onNewLeader } = this.#options;
-    const alive = serversAmong(this.members("lan"), config.datacenter).filter((server) => server.alive);
+    const alive = serversAmong(this.members("lan"), config.datacenter).filter((server) => server.reachable);
     servers.set(alive);
     const first = alive.length > 0 && this.#serverCount === 0;
     this.#serverCount = alive.length;

@@ -42,6 +42,7 @@ import { ServerStore } from "./server-store.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
 import { SharedReads } from "./shared-reads.ts";
 import { serverStats } from "./stats.ts";
+import { StoreMetrics } from "./store-metrics.ts";
 
 /** For another server to take over, and for its answer to what we ask as one leaves. */
 const handOverMax: Millis = 5000;
@@ -180,12 +181,14 @@ export class ServerRole implements Role {
         options.onEnd(1);
       },
     });
+    const storeMetrics = new StoreMetrics(runtime.metrics);
     this.#shared = new SharedReads({
       catalog: this.#catalog,
       clock,
       random: random.fork("shared-reads"),
       limits: { defaultWait: config.defaultQueryTime, maxWait: config.maxQueryTime },
       meta: (index) => this.store.meta(index),
+      onQuery: (query, found) => storeMetrics.onQuery(query, found),
     });
     this.store = new ServerStore({
       catalog: this.#catalog,
@@ -196,6 +199,7 @@ export class ServerRole implements Role {
       elsewhere: (datacenter) => this.#datacenters.store(datacenter),
       clock,
       config: currentConfig,
+      metrics: storeMetrics,
     });
     this.#health = new HealthWatch({
       clock,
@@ -407,7 +411,7 @@ export class ServerRole implements Role {
       const at = parseAddress(address);
       if (at !== undefined) peers.set(id, at);
     }
-    for (const { id, address, status } of this.cluster.servers()) if (status === "alive" || peers.has(id)) peers.set(id, address);
+    for (const { id, address, reachable } of this.cluster.servers()) if (reachable || peers.has(id)) peers.set(id, address);
     peers.delete(this.#options.nodeId);
     this.#transport?.connectTo(peers);
   }

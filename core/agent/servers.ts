@@ -12,6 +12,8 @@ export interface ServerMember {
   /** Of the server port. */
   readonly address: Address;
   readonly alive: boolean;
+  /** Alive, or about to leave: it answers yet, and when it stays after all gossip tells nobody. */
+  readonly reachable: boolean;
   readonly status: Member["status"];
   /** `bootstrap_expect`; 0 when it has none. */
   readonly expect: number;
@@ -33,6 +35,7 @@ export function serverOf(member: Member, datacenter: string): ServerMember | und
     name: member.name,
     address: { host: member.address, port: portNumber },
     alive: member.status === "alive",
+    reachable: member.status === "alive" || member.status === "leaving",
     status: member.status,
     expect: Number.isInteger(expected) && expected > 0 ? expected : 0,
     bootstrap: bootstrap === "1",
