@@ -2,7 +2,7 @@
  * Snapshots between agents: a connection of its own on the server port, for one snapshot (Consul 1.8,
  * agent/consul/snapshot_endpoint.go).
  *
- *   save     ► first byte 5, request          ◄ response, the gzip file, end
+ *   save     ► first byte 5, request, end     ◄ response, the gzip file, end
  *   restore  ► first byte 5, request, the gzip file, end          ◄ response
  */
 import { encode } from "../codec/msgpack.ts";
@@ -84,6 +84,8 @@ export async function fetchSnapshot(stream: ByteStream, request: SnapshotRequest
   const release = (): void => stream.abort(new AgentError("closed", { message: "the snapshot was released" }));
   try {
     await send(stream, requestHead(operation.save, request));
+    // A server of Consul's that does not lead hands on all that comes, and only then what is answered: it waits for the end.
+    await stream.closeWrite();
     const reader = new ValueReader(stream);
     const meta = await readResponse(reader);
     return { meta, content: pieces(reader), release };
