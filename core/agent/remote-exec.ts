@@ -14,6 +14,7 @@ import type { Clock, CommandEnd, Host, Logger, ProcessRunner } from "../ports/mo
 import { type Bytes, concat, emptyBytes, fromBase64, text, utf8 } from "../types/bytes.ts";
 import { messageOf, unreachable } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
+import { joinKeyPath } from "../types/key-path.ts";
 
 export interface RemoteExecOptions {
   readonly store: StoreApi;
@@ -77,10 +78,10 @@ export class RemoteExec {
       return;
     }
     const session = String(asked["Session"] ?? "");
-    const folder = [String(asked["Prefix"] ?? ""), session].join("/");
+    const folder = joinKeyPath(String(asked["Prefix"] ?? ""), session);
     const job = await this.#read(`${folder}/job`);
     if (job === undefined) return;
-    const results = new Results(this.#options, `${folder}/${node}`, session);
+    const results = new Results(this.#options, joinKeyPath(folder, node), session);
     if (!(await results.write("ack", emptyBytes))) return;
     let code = couldNotRun;
     try {

@@ -79,13 +79,3 @@ export async function untilLost(
     }
   }
 }
-
-/** As Go's path.Join: no empty segments, no "." and no "..". */
-export function joinPath(...parts: readonly string[]): string {
-  const segments: string[] = [];
-  for (const segment of parts.join("/").split("/")) {
-    if (segment === "..") segments.pop();
-    else if (segment !== "" && segment !== ".") segments.push(segment);
-  }
-  return segments.join("/");
-}

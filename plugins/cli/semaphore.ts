@@ -7,7 +7,8 @@
 import { text, utf8 } from "../../core/types/bytes.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import { messageOf } from "../../core/types/errors.ts";
-import { type Contest, type ContestOptions, type Held, joinPath, nextWait, untilLost } from "./contest.ts";
+import { joinKeyPath } from "../../core/types/key-path.ts";
+import { type Contest, type ContestOptions, type Held, nextWait, untilLost } from "./contest.ts";
 import { isObject, parseJson } from "./json.ts";
 import { deletePairs, type KvPair, readPairs, watchPairs, writePair } from "./kv-api.ts";
 import { explain } from "./lock.ts";
@@ -34,7 +35,7 @@ export class Semaphore implements Contest {
     this.#options = options;
     this.#prefix = prefix;
     this.#limit = limit;
-    this.#lockKey = joinPath(prefix, ".lock");
+    this.#lockKey = joinKeyPath(prefix, ".lock");
   }
 
   async acquire(stop: Cancel): Promise<Held | undefined> {
@@ -96,7 +97,7 @@ export class Semaphore implements Contest {
   }
 
   #contenderKey(): string {
-    return joinPath(this.#prefix, this.#options.session.id);
+    return joinKeyPath(this.#prefix, this.#options.session.id);
   }
 
   #find(pairs: readonly KvPair[]): KvPair | undefined {

@@ -2,10 +2,11 @@
 import { text, toBase64, utf8 } from "../../../core/types/bytes.ts";
 import type { Cancel } from "../../../core/types/cancel.ts";
 import { messageOf, unreachable } from "../../../core/types/errors.ts";
+import { joinKeyPath } from "../../../core/types/key-path.ts";
 import { type Api, openApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
-import { joinPath, pause } from "../contest.ts";
+import { pause } from "../contest.ts";
 import { fireEvent } from "../event-api.ts";
 import { checkFilters, filterFlags } from "../event-filters.ts";
 import { type ExecResult, execResults } from "../exec-results.ts";
@@ -60,7 +61,7 @@ async function run(call: ExecCall): Promise<number> {
   try {
     session = await orFail("Failed to create session", createSession(call, api, self));
     tell(call, `Created remote execution session: ${session.id}`);
-    const folder = joinPath(flags.prefix, session.id);
+    const folder = joinKeyPath(flags.prefix, session.id);
     try {
       return await carryOut(call, api, folder, session, job, stop.signal);
     } finally {
@@ -100,7 +101,9 @@ async function createSession(call: ExecCall, api: Api, self: Json): Promise<Lock
   if (own) return createLockSession(api, context.clock, { name: "Remote Exec", behavior: "delete" });
   tell(call, "Remote exec in foreign datacenter, using Session TTL");
   const missing = "Failed to find Consul server in remote datacenter";
-  const servers = await orFail(missing, api.getJson("/v1/health/service/consul", { passing: "1" }));
+  const servers = await api.getJson("/v1/health/service/consul", { passing: "1" }).catch((error: unknown) => {
+    throw new Error(`${missing}: ${messageOf(error)}`, { cause: error });
+  });
   const [entry] = Array.isArray(servers) ? (servers as readonly Json[]) : [];
   const found = isObject(entry) && isObject(entry["Node"]) ? entry["Node"]["Node"] : undefined;
   if (typeof found !== "string") throw new Error(missing);

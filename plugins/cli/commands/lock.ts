@@ -2,11 +2,12 @@
 import type { RunningCommand } from "../../../core/ports/process-runner.ts";
 import type { Cancel } from "../../../core/types/cancel.ts";
 import type { Millis } from "../../../core/types/ids.ts";
+import { joinKeyPath } from "../../../core/types/key-path.ts";
 import { openApi } from "../api.ts";
 import { childArgv, exitProblem } from "../child.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
-import { type Contest, joinPath, pause } from "../contest.ts";
+import { type Contest, pause } from "../contest.ts";
 import { Lock } from "../lock.ts";
 import { createLockSession, type LockSession } from "../lock-session.ts";
 import { Semaphore } from "../semaphore.ts";
@@ -64,6 +65,7 @@ async function run(call: LockCall): Promise<number> {
   const [given, ...words] = args;
   if (given === undefined || words.length === 0) throw new CommandError("Key prefix and child command must be specified");
   if (flags["monitor-retry"] < 0) throw new CommandError("Number for 'monitor-retry' must be >= 0");
+  if (flags.timeout < 0 || flags.try < 0) throw new CommandError("Timeout must be positive");
   if (context.processes === undefined) throw new CommandError("consul lock: this runtime cannot run other programs");
   const prefix = given.replace(/^\//, "");
   const api = await openApi(call);
@@ -84,7 +86,7 @@ async function run(call: LockCall): Promise<number> {
       timeout: flags.timeout || flags.try,
       monitorRetries: flags["monitor-retry"],
     };
-    const key = joinPath(prefix, ".lock");
+    const key = joinKeyPath(prefix, ".lock");
     tell(
       call,
       flags.n === 1 ? `Setting up lock at path: ${key}` : `Setting up semaphore (limit ${flags.n}) at prefix: ${prefix}`,

@@ -76,6 +76,19 @@ describe("remote execution", () => {
     assert.deepEqual(written.slice(1), ["_rexec/s1/n1/out/00000=up 3 days\n", "_rexec/s1/n1/exit=3"]);
   });
 
+  it("the job is looked for where the command puts it, whatever slashes the prefix has", async () => {
+    for (const [prefix, folder] of [
+      ["", "s1"],
+      ["a//b/", "a/b/s1"],
+    ]) {
+      const { exec, reads, written } = createExec({ Command: "x", Wait: second });
+      exec.handle(ask(JSON.stringify({ Prefix: prefix, Session: "s1" })));
+      await quiet();
+      assert.deepEqual(reads, [`stale ${folder}/job`]);
+      assert.deepEqual(written, [`${folder}/n1/ack=`]);
+    }
+  });
+
   it("words are run as they are, without a shell", async () => {
     const { exec, started } = createExec({ Args: ["printf", "a b"], Wait: second });
     exec.handle(ask());
