@@ -5,6 +5,7 @@ import type { Logger, Metrics } from "../../core/ports/mod.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import { type Eventually, then } from "./eventually.ts";
 import { ServiceView } from "./instances.ts";
+import type { NodeView, Share, SharedView } from "./shared-view.ts";
 import type { ServiceTarget } from "./names.ts";
 import type { Settings } from "./settings.ts";
 
@@ -27,7 +28,7 @@ export class CatalogReads {
     this.#parts = parts;
   }
 
-  /** The instances that may be named. From the shared views where one is fresh; else read, and shared unless it is empty: names nobody has must not fill memory. */
+  /** The instances that may be named. */
   serviceView(target: ServiceTarget, settings: Settings): Eventually<ServiceView> {
     const { onlyPassing } = settings.config.dns;
     const query: QueryOf<"checkedInstances"> = {
@@ -37,28 +38,54 @@ export class CatalogReads {
       ...(target.tag === "" ? {} : { tags: [target.tag] }),
       ...(target.through === undefined ? {} : { through: target.through }),
     };
-    const make = (instances: Answers["checkedInstances"]): ServiceView =>
-      new ServiceView(instances.filter(({ checks }) => checks.every((check) => check.status !== "critical")));
-    if (!isOwn(target.datacenter, settings)) return then(this.read(query, target.datacenter, settings), make);
-
-    const consistency = consistencyOf(settings);
+    const make = (instances: Answers["checkedInstances"], share?: Share): ServiceView =>
+      new ServiceView(
+        instances.filter(({ checks }) => checks.every((check) => check.status !== "critical")),
+        share,
+      );
+    if (!isOwn(target.datacenter, settings)) return then(this.read(query, target.datacenter, settings), (answer) => make(answer));
     const key = `dns:service\n${target.service}\n${target.tag}\n${target.through ?? ""}\n${onlyPassing}`;
-    const shared = this.#parts.agent.store.sharedNow<ServiceView>(key, consistency);
-    if (shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale) return shared.rendered;
+    return this.#view(key, query, make, (view) => view.instances.length > 0, settings);
+  }
+
+  nodeView(name: string, datacenter: string, settings: Settings): Eventually<NodeView> {
+    const query: QueryOf<"nodeServices"> = { kind: "nodeServices", node: name };
+    const make = (found: Answers["nodeServices"], share?: Share): NodeView => ({ node: found?.node, share });
+    if (!isOwn(datacenter, settings)) return then(this.read(query, datacenter, settings), (answer) => make(answer));
+    return this.#view(`dns:node\n${name}`, query, make, (view) => view.node !== undefined, settings);
+  }
+
+  /** The view that the agent shares under this key, where it is fresh. */
+  sharedNow<View extends SharedView>(key: string, settings: Settings): View | undefined {
+    const shared = this.#parts.agent.store.sharedNow<View>(key, consistencyOf(settings));
+    return shared !== undefined && shared.meta.lastContact <= settings.config.dns.maxStale ? shared.rendered : undefined;
+  }
+
+  /** From the shared views where one is fresh; else read, and shared where it `exists`: names nobody has must not fill memory. */
+  #view<Kind extends QueryKind, View extends SharedView>(
+    key: string,
+    query: QueryOf<Kind>,
+    make: (answer: Answers[Kind], share?: Share) => View,
+    exists: (view: View) => boolean,
+    settings: Settings,
+  ): Eventually<View> {
+    const shared = this.sharedNow<View>(key, settings);
+    if (shared !== undefined) return shared;
+    const consistency = consistencyOf(settings);
     const now = this.#parts.agent.store.readNow(query, consistency);
     // An agent that must ask a server has nothing to share: what it kept would not be known to be fresh.
     if (now === undefined || this.#tooStale(now.meta.lastContact, settings))
-      return this.#readLater(query, "", consistency, settings).then(make);
+      return this.#readLater(query, "", consistency, settings).then((answer) => make(answer));
     const view = make(now.answer);
-    if (view.instances.length > 0) this.#share(key, query, consistency, make);
+    if (exists(view)) this.#share(key, query, consistency, (answer) => make(answer, { key }));
     return view;
   }
 
-  #share(
+  #share<Kind extends QueryKind>(
     key: string,
-    query: QueryOf<"checkedInstances">,
+    query: QueryOf<Kind>,
     consistency: Consistency,
-    render: (instances: Answers["checkedInstances"]) => ServiceView,
+    render: (answer: Answers[Kind]) => SharedView,
   ): void {
     if (this.#filling.has(key) || this.#filling.size >= fillingMax) return;
     this.#filling.add(key);
@@ -66,7 +93,7 @@ export class CatalogReads {
     this.#parts.agent.store
       .readShared({ key, query, options: { consistency }, render })
       .catch((error: unknown) =>
-        this.#parts.logger.log("debug", "could not keep a service's instances", { error: messageOf(error) }),
+        this.#parts.logger.log("debug", "could not keep what a name stands for", { error: messageOf(error) }),
       )
       .finally(() => this.#filling.delete(key));
   }

@@ -10,6 +10,7 @@ import { parseIp } from "./ip.ts";
 import { encodeTxt, nameFits } from "./message.ts";
 import { addressRecord, type DnsRecord, metaTexts, type Owner, recordTypes, wantsAddress } from "./records.ts";
 import type { Settings } from "./settings.ts";
+import type { Share, SharedView } from "./shared-view.ts";
 
 export interface Entry {
   /** Entries with equal keys are one answer. */
@@ -32,13 +33,15 @@ export interface Entries {
 /** Questions of these types see the same entries. */
 type EntryKind = "srv" | "a" | "aaaa" | "any" | "none";
 
-export class ServiceView {
+export class ServiceView implements SharedView {
   readonly instances: readonly CheckedInstance[];
+  readonly share: Share | undefined;
   #settings: Settings | undefined;
   readonly #entries = new Map<EntryKind, Entries>();
 
-  constructor(instances: readonly CheckedInstance[]) {
+  constructor(instances: readonly CheckedInstance[], share: Share | undefined) {
     this.instances = instances;
+    this.share = share;
   }
 
   /** `datacenter` and `service` are those of the look-up; a view is asked with one of each. */

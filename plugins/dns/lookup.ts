@@ -7,9 +7,9 @@
  */
 import type { NodeRecord } from "../../core/catalog/records.ts";
 import type { Clock, Random } from "../../core/ports/mod.ts";
-import { below } from "../../core/ports/random.ts";
 import { AgentError, unreachable } from "../../core/types/errors.ts";
 import { CatalogReads, type CatalogParts, isOwn } from "./catalog-reads.ts";
+import { Draws } from "./draws.ts";
 import { type Eventually, then } from "./eventually.ts";
 import { alias, bareName, type Entry, type Entries, metaRecords, nodeAddress, type ServiceView } from "./instances.ts";
 import { parseIp } from "./ip.ts";
@@ -17,6 +17,7 @@ import { nameFits } from "./message.ts";
 import { insideZones, type ServiceTarget, splitName, type Target, targetOf } from "./names.ts";
 import { addressRecord, type DnsRecord, type Owner, rcodes, recordType, recordTypes, wantsAddress } from "./records.ts";
 import type { Settings } from "./settings.ts";
+import type { Share } from "./shared-view.ts";
 
 export interface Question {
   readonly labels: readonly string[];
@@ -39,6 +40,8 @@ export interface Outcome {
   readonly more: boolean;
   /** Instances of a service: any few of them will do, so that the limit on their number holds. */
   readonly anyFew: boolean;
+  /** With the question and the settings, this view and the draws alone made the answer. */
+  readonly from?: Share | undefined;
 }
 
 export interface LookupParts extends CatalogParts {
@@ -58,9 +61,11 @@ const consulService: ServiceTarget = { kind: "service", service: "consul", tag: 
 export class Lookup {
   readonly #parts: LookupParts;
   readonly #catalog: CatalogReads;
+  readonly draws: Draws;
 
   constructor(parts: LookupParts) {
     this.#parts = parts;
+    this.draws = new Draws(parts.random);
     this.#catalog = new CatalogReads(parts);
   }
 
@@ -76,6 +81,11 @@ export class Lookup {
       default:
         return this.#dispatch(target, question, settings);
     }
+  }
+
+  /** Whether what was answered from this view would be answered from it again. */
+  isFresh(share: Share, settings: Settings): boolean {
+    return this.#catalog.sharedNow(share.key, settings)?.share === share;
   }
 
   /** The start of authority, and its refusal of a name. */
@@ -110,22 +120,25 @@ export class Lookup {
     if (view.instances.length === 0) return this.missing(settings);
     const all = view.entries(question.type, target.service, target.datacenter || settings.datacenter, settings);
     const entries = all.hosts ? withoutLoops(all, question.labels) : all;
+    const from = all.hosts ? undefined : view.share;
     if (question.type === recordTypes.SRV) {
       const drawn = this.#draw(entries, question.answersMax);
       return then(this.#srvAdditionals(drawn.entries, question, settings), (additionals) =>
         this.#withSoaWhenEmpty(
-          { ...nothing, answers: drawn.entries.map((entry) => entry.answer), additionals, more: drawn.more, anyFew: true },
+          { ...nothing, answers: drawn.entries.map((entry) => entry.answer), additionals, more: drawn.more, anyFew: true, from },
           settings,
         ),
       );
     }
-    return then(this.#addresses(entries, question, settings), (outcome) => this.#withSoaWhenEmpty(outcome, settings));
+    return then(this.#addresses(entries, question, settings), (outcome) =>
+      this.#withSoaWhenEmpty(from === undefined ? outcome : { ...outcome, from }, settings),
+    );
   }
 
   #addresses(entries: Entries, question: Question, settings: Settings): Eventually<Outcome> {
     const addresses = entries.hosts ? entries.list.filter((entry) => entry.host === "") : entries.list;
     if (addresses.length === 0) {
-      const host = entries.list[below(this.#parts.random, entries.list.length)];
+      const host = entries.list[this.draws.below(entries.list.length)];
       return host === undefined ? nothing : this.#alias(host, question, settings);
     }
     const limit = settings.config.dns.aRecordLimit;
@@ -170,8 +183,9 @@ export class Lookup {
     const drawn: Entry[] = [];
     const seen = entries.duplicates ? new Set<string>() : undefined;
     for (let at = 0; at < pool.length; at++) {
+      if (seen === undefined && drawn.length === count) return { entries: drawn, more: true };
       // Fisher–Yates from the front, stopped when there are enough.
-      const other = at + below(this.#parts.random, pool.length - at);
+      const other = at + this.draws.below(pool.length - at);
       const entry = pool[other] as Entry;
       if (seen?.has(entry.key) !== true) {
         if (drawn.length === count) return { entries: drawn, more: true };
@@ -189,15 +203,21 @@ export class Lookup {
     const { type } = question;
     if (type !== recordTypes.A && type !== recordTypes.AAAA && type !== recordTypes.ANY && type !== recordTypes.TXT)
       return nothing;
-    return then(this.#catalog.read({ kind: "nodeServices", node: name }, datacenter, settings), (found) => {
-      if (found === undefined) return this.missing(settings);
-      const addresses = type === recordTypes.TXT ? [] : this.#nodeRecords(found.node, datacenter, question, settings);
+    return then(this.#catalog.nodeView(name, datacenter, settings), ({ node, share }) => {
+      if (node === undefined) return this.missing(settings);
+      const addresses = type === recordTypes.TXT ? [] : this.#nodeRecords(node, datacenter, question, settings);
       return then(addresses, (records): Outcome => {
         const inAnswer = type === recordTypes.TXT || type === recordTypes.ANY;
         // A host name that leads to a node asks for its addresses alone.
         const wanted = question.owner === undefined && (inAnswer || settings.config.dns.nodeMetaTxt);
-        const texts = wanted ? metaRecords(question.owner, settings.nodeTtl, found.node) : [];
-        return { ...nothing, answers: inAnswer ? [...records, ...texts] : records, additionals: inAnswer ? [] : texts };
+        const texts = wanted ? metaRecords(question.owner, settings.nodeTtl, node) : [];
+        return {
+          ...nothing,
+          answers: inAnswer ? [...records, ...texts] : records,
+          additionals: inAnswer ? [] : texts,
+          // An alias leads to other views.
+          from: records.every((record) => record.kind === "data") ? share : undefined,
+        };
       });
     });
   }
@@ -237,7 +257,7 @@ export class Lookup {
       const glue: DnsRecord[] = [];
       const nodes = view.instances.map((instance) => instance.node);
       while (nodes.length > 0 && servers.length < nameserversMax) {
-        const [node] = nodes.splice(below(this.#parts.random, nodes.length), 1) as [NodeRecord];
+        const [node] = nodes.splice(this.draws.below(nodes.length), 1) as [NodeRecord];
         if (!/^[A-Za-z0-9-]+$/.test(node.node)) continue;
         const name = `${node.node}.node.${settings.datacenter}.${settings.domain}`.toLowerCase();
         const ip = parseIp(nodeAddress(node, recordTypes.ANY, false));
@@ -264,7 +284,7 @@ export class Lookup {
   }
 
   #withSoaWhenEmpty(outcome: Outcome, settings: Settings): Outcome {
-    return outcome.answers.length > 0 ? outcome : { ...outcome, authorities: [this.#soa(settings)] };
+    return outcome.answers.length > 0 ? outcome : { ...outcome, authorities: [this.#soa(settings)], from: undefined };
   }
 
   // What both need

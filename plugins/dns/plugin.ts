@@ -49,7 +49,7 @@ export const dnsPlugin: Plugin = {
           random,
           resolve: (name, settings) => recursors.resolve(name, settings),
         });
-        const server = new DnsServer({ agent, clock, logger, metrics, lookup, recursors });
+        const server = new DnsServer({ agent, clock, logger, metrics, random, lookup, recursors });
         const connections = new TcpConnections({
           clock,
           logger,

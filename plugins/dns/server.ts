@@ -1,6 +1,7 @@
 /** From a packet to the packet that answers it, whatever it came by. */
 import type { AgentApi } from "../../core/plugin/agent-api.ts";
-import type { Clock, Logger, Metrics } from "../../core/ports/mod.ts";
+import type { Clock, Logger, Metrics, Random } from "../../core/ports/mod.ts";
+import { below } from "../../core/ports/random.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import { type Eventually, then } from "./eventually.ts";
@@ -9,6 +10,7 @@ import { decodeQuery, type DnsQuery, questionText, replyFlags, retain } from "./
 import { targetOf } from "./names.ts";
 import { rcodes } from "./records.ts";
 import type { Recursors } from "./recursors.ts";
+import { Replies, repeat } from "./replies.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { answersMax, fitForeign, fitReply, type Transport } from "./size.ts";
 
@@ -22,6 +24,7 @@ export interface ServerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly random: Random;
   readonly lookup: Lookup;
   readonly recursors: Recursors;
 }
@@ -30,6 +33,7 @@ export class DnsServer {
   readonly #parts: ServerParts;
   readonly #domainQuery: { observe(value: number): void };
   readonly #ptrQuery: { observe(value: number): void };
+  readonly #replies = new Replies();
   #settings: Settings;
   #waiting = 0;
 
@@ -43,17 +47,32 @@ export class DnsServer {
 
   /** `packet` may be reused once this returns. Undefined: no answer is sent. Never throws, never rejects. */
   answer(packet: Bytes, transport: Transport): Eventually<Bytes | undefined> {
-    const decoded = decodeQuery(packet);
-    if (decoded.kind !== "query") return decoded.kind === "refuse" ? decoded.reply : undefined;
-    if (this.#parts.agent.config !== this.#settings.config) this.#settings = this.#read();
+    if (this.#parts.agent.config !== this.#settings.config) {
+      this.#settings = this.#read();
+      this.#replies.clear();
+    }
     const settings = this.#settings;
     const began = this.#parts.clock.monotonic();
+    const known = this.#replies.find(packet, transport);
+    const repeats = known !== undefined && this.#parts.lookup.isFresh(known.share, settings);
+    const order = repeats ? below(this.#parts.random, known.orders) : undefined;
+    const kept = order === undefined ? undefined : known?.replies[order];
+    if (kept !== undefined) {
+      this.#domainQuery.observe(this.#parts.clock.monotonic() - began);
+      return repeat(kept, packet);
+    }
+    const decoded = decodeQuery(packet);
+    if (decoded.kind !== "query") return decoded.kind === "refuse" ? decoded.reply : undefined;
+    const { draws } = this.#parts.lookup;
     try {
+      draws.begin(order);
       const reply = this.#reply(decoded.query, transport, settings, began);
       if (!(reply instanceof Promise)) return reply;
       return this.#later(reply, retain(decoded.query), transport, settings);
     } catch (error) {
       return this.#failed(error, decoded.query, transport, settings);
+    } finally {
+      draws.begin();
     }
   }
 
@@ -94,7 +113,12 @@ export class DnsServer {
     return then(outcome, (found) => {
       if (found === undefined) return this.#recurse(kept, transport, settings);
       (target.kind === "reverse" ? this.#ptrQuery : this.#domainQuery).observe(this.#parts.clock.monotonic() - began);
-      return this.#write(kept, flagAuthoritative, found, transport, settings);
+      const reply = this.#write(kept, flagAuthoritative, found, transport, settings);
+      if (found.from !== undefined && !(outcome instanceof Promise)) {
+        const { order, orders } = this.#parts.lookup.draws;
+        this.#replies.keep(query.packet, transport, found.from, order, orders, reply);
+      }
+      return reply;
     });
   }
 

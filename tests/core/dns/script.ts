@@ -50,7 +50,7 @@ export function bench(random = constantRandom(0)): Bench {
       (recursor.get(name) ?? []).map((address) => addressRecord(name, 60, parseIp(address) ?? new Uint8Array(4))),
   });
   const recursors = { forward: async () => undefined } as unknown as Recursors;
-  const server = new DnsServer({ ...common, lookup, recursors });
+  const server = new DnsServer({ ...common, random, lookup, recursors });
   return { agent, server, recursor, answer: (packet, transport) => server.answer(packet, transport) };
 }
 
