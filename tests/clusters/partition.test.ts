@@ -45,7 +45,7 @@ if (missing === undefined) {
       );
 
     before(async () => {
-      network = new Network(5);
+      network = await Network.create(5);
       const first = (network.machines[0] as { address: string }).address;
       await Promise.all(
         network.machines.map(async ({ address, command }, number) => {

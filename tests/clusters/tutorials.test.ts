@@ -6,12 +6,13 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { needsDig, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
 const folder = temporaryFolder();
 /** 127.N.x.y of this process, so that two runs do not meet. */
-const network = `127.${20 + (process.pid % 200)}`;
+const { network } = await ownGround();
 const running = /Consul agent running!/;
 
 interface Check {

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { needsDig, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { findPeer } from "./peers.ts";
@@ -11,6 +12,8 @@ const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
 const skip = "missing" in found ? found.missing : false;
 if (skip !== false) console.log(`SKIPPED: ${skip}`);
+
+const network = `${(await ownGround()).network}.7`;
 
 interface Check {
   readonly CheckID: string;
@@ -21,7 +24,6 @@ const serfHealth = (checks: readonly Check[]): string | undefined =>
 
 describe("our client agent under three real Consul servers", { skip }, () => {
   const folder = temporaryFolder();
-  const network = `127.${20 + (process.pid % 200)}.7`;
   const servers: RunningAgent[] = [];
   let client: RunningAgent;
   /** The original's own command line, asking our agent. */
@@ -77,6 +79,9 @@ describe("our client agent under three real Consul servers", { skip }, () => {
     });
     assert.equal((await client.request("PUT", "/v1/agent/service/register", definition)).status, 200);
     await until<unknown[]>(server(), "/v1/health/service/web?passing", (instances) => instances.length === 1);
+    // DNS may be answered by any server from what it holds: each of them must have heard of it.
+    for (const each of servers)
+      await until<unknown[]>(each, "/v1/health/service/web?passing&stale", (instances) => instances.length === 1);
     for (const agent of [client, server()])
       assert.equal(await agent.dig("v1.web.service.consul", "SRV", "+short"), "1 1 80 ours.node.dc1.consul.\n");
     assert.equal((await client.request("PUT", "/v1/agent/check/fail/alive?note=down")).status, 200);

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { needsDig, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { findPeer } from "./peers.ts";
@@ -15,13 +16,14 @@ const consul = "path" in found ? found.path : "";
 const skip = "missing" in found ? found.missing : false;
 if (skip !== false) console.log(`SKIPPED: ${skip}`);
 
+const network = `${(await ownGround()).network}.11`;
+
 interface Instance {
   readonly Node: { readonly Node: string };
 }
 
 describe("a cluster of the original Consul", { skip }, () => {
   const folder = temporaryFolder();
-  const network = `127.${20 + (process.pid % 200)}.11`;
   const serverAddress = `${network}.1`;
   let server: RunningAgent;
   const clients = new Map<string, RunningAgent>();

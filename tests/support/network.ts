@@ -8,6 +8,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ownGround } from "./own-ground.ts";
 import { consulPath, temporaryFolder } from "./program.ts";
 
 export interface Machine {
@@ -21,11 +22,11 @@ type Side = "left" | "right";
 export class Network {
   readonly machines: readonly Machine[];
   readonly #id = `pc${process.pid % 100_000}`;
-  readonly #subnet = `10.${200 + (process.pid % 50)}.7`;
+  readonly #subnet: string;
   readonly #hub = `${this.#id}hub`;
 
-  /** Throws where namespaces cannot be made: it takes root, and the program `ip` (Debian: iproute2). */
-  constructor(count: number) {
+  private constructor(number: number, count: number) {
+    this.#subnet = `10.${100 + number}.7`;
     process.once("exit", () => this.remove());
     try {
       this.machines = this.#make(count);
@@ -33,6 +34,11 @@ export class Network {
       this.remove();
       throw error;
     }
+  }
+
+  /** Rejects where namespaces cannot be made: it takes root, and the program `ip` (Debian: iproute2). */
+  static async create(count: number): Promise<Network> {
+    return new Network((await ownGround()).number, count);
   }
 
   /** Why there are none here, or undefined. */

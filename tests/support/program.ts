@@ -9,6 +9,7 @@ import http from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { claimGround, type OwnGround, ownGround } from "./own-ground.ts";
 
 export const root = process.env["TEST_ROOT"] as string;
 export const consulPath = join(root, "scripts/consul");
@@ -66,15 +67,21 @@ export function run(
   });
 }
 
-let nextPort = 14_000 + (process.pid % 300) * 40;
+let ground: OwnGround | undefined;
+let nextPort = 0;
 
-/** Ports free for TCP and UDP on 127.0.0.1, below the range the system hands out by itself. */
+/** Ports free for TCP and UDP on 127.0.0.1. Each is given out once: a server that is down for a while finds its own free. */
 export async function freePorts(count: number): Promise<number[]> {
   const found: number[] = [];
-  for (let tried = 0; found.length < count; tried++) {
-    if (tried > 2000) throw new Error("no free ports");
+  while (found.length < count) {
+    if (ground === undefined || nextPort === ground.portEnd) {
+      const next = ground === undefined ? await ownGround() : await claimGround();
+      // Another call may have been here meanwhile.
+      if (next !== ground) nextPort = next.portFirst;
+      ground = next;
+      continue;
+    }
     const port = nextPort++;
-    if (nextPort > 31_000) nextPort = 14_000;
     if ((await tcpFree(port)) && (await udpFree(port))) found.push(port);
   }
   return found;
