@@ -7,7 +7,7 @@
  * write fails as one does whose leader lost its office.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
-import { leadershipLost } from "../raft/driver.ts";
+import { leadershipLost } from "../raft/waiters.ts";
 import { AgentError } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 

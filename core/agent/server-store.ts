@@ -18,7 +18,7 @@ import { decodeInPlace, encode } from "../codec/cbor.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
-import { leadershipLost } from "../raft/driver.ts";
+import { leadershipLost } from "../raft/waiters.ts";
 import { entryCommand } from "../raft/messages.ts";
 import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";

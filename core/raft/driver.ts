@@ -18,7 +18,6 @@ import { AgentError, assert, type ErrorCode, messageOf, unreachable } from "../t
 import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
 import {
   type Configuration,
-  type DropReason,
   entryCommand,
   type MembershipChange,
   type Proposal,
@@ -30,17 +29,14 @@ import {
 } from "./messages.ts";
 import { RaftMachine, type RaftMachineOptions } from "./raft.ts";
 import type { Held, Recovered } from "./recovery.ts";
+import { Requests, waitMax } from "./requests.ts";
 import { type SnapshotContent, SnapshotTransfer } from "./snapshot-transfer.ts";
-import { type Proposed, Waiter, WaiterQueue } from "./waiters.ts";
+import type { Proposed } from "./waiters.ts";
 
 /** The state machine is given at most this much at once, so that timers run between slices of a long backlog. */
 const applyBytesMax = 4 * 1024 * 1024;
 /** Proposals and reads that wait; more are refused as `rate-limited`. */
 const waitersMax = 100_000;
-/** How long a proposal or read waits. Consul 1.8: 30 s to enter the log. */
-const waitMax: Millis = 30_000;
-/** What a proposer is told whose entry may or may not be committed by the next leader. */
-export const leadershipLost = "leadership lost while committing log";
 /** After a snapshot could not be saved. */
 const snapshotRetry: Millis = 30_000;
 
@@ -115,6 +111,7 @@ export class RaftDriver {
   readonly #machine: RaftMachine;
   readonly #clock: Clock;
   readonly #transfer: SnapshotTransfer;
+  readonly #requests: Requests;
 
   #running = false;
   #turnQueued = false;
@@ -126,39 +123,15 @@ export class RaftDriver {
   #saving: Promise<SnapshotMeta> | undefined;
   /** The machine asked for one that could not be begun yet. */
   #snapshotDue = false;
+  #snapshotAgain: Timer | undefined;
 
-  /** Not yet given to the machine. */
-  #proposals: Proposal[] = [];
-  #proposers: Waiter<Proposed>[] = [];
-  #readers: Waiter<LogIndex>[] = [];
-  /** Given to the machine, waiting for `accepted`, `readReady`, or the opposite. */
-  readonly #asked = new Map<number, readonly Waiter<Proposed>[]>();
-  readonly #askedReads = new Map<number, readonly Waiter<LogIndex>[]>();
-  #idLast = 0;
-  /** In the log, waiting to be applied. */
-  readonly #proposed = new WaiterQueue<Proposed>();
-  /** Linearizable once `index` is applied. */
-  readonly #ready = new WaiterQueue<LogIndex>();
-  #readersAsked = 0;
-  /** Followers' readers: few, since the agent asks for many at once. */
-  readonly #behind = new Set<{
-    readonly index: LogIndex;
-    readonly resolve: () => void;
-    readonly reject: (error: AgentError) => void;
-    readonly timer: Timer;
-  }>();
-  // Made once: a closure per proposal would cost as much as the proposal.
-  readonly #addProposer = (resolve: (value: Proposed) => void, reject: (error: AgentError) => void): void => {
-    this.#proposers.push(new Waiter(resolve, reject, this.#clock.monotonic() + waitMax));
-  };
-  readonly #addReader = (resolve: (value: LogIndex) => void, reject: (error: AgentError) => void): void => {
-    this.#readers.push(new Waiter(resolve, reject, this.#clock.monotonic() + waitMax));
-  };
+  readonly #step = (input: RaftInput): void => this.#machine.step(this.#clock.monotonic(), input);
 
   constructor(options: RaftDriverOptions) {
     this.#options = options;
     this.#machine = options.machine;
     this.#clock = options.clock;
+    this.#requests = new Requests(options.clock, () => undefined);
     this.#transfer = new SnapshotTransfer({
       machine: options.machine,
       clock: options.clock,
@@ -180,18 +153,26 @@ export class RaftDriver {
   async stop(): Promise<void> {
     this.#halt("closed", "The agent is shutting down");
     await this.#writing;
+    await this.#transfer.stop();
     await this.#saving?.catch(() => undefined); // reported where it was started
   }
 
   /** One event for the machine. */
   feed(input: RaftInput): void {
     if (!this.#running) return;
-    this.#machine.step(this.#clock.monotonic(), input);
+    try {
+      this.#step(input);
+    } catch (error) {
+      // An invariant is broken, and the step was left in the middle: nothing may be said or stored after that.
+      this.#fail(error);
+      return;
+    }
     this.#queueTurn();
   }
 
   /** A message from another server. */
   receive(message: RaftMessage): void {
+    if (!this.#running) return;
     this.feed({ kind: "message", message });
     if (message.kind === "snapshotChunk" || message.kind === "snapshotChunkReply") this.#transfer.receive(message);
   }
@@ -208,11 +189,10 @@ export class RaftDriver {
         }),
       );
     }
-    const refusal = this.#refusal(this.#proposers.length + this.#proposed.length);
+    const refusal = this.#refusal(this.#requests.proposals);
     if (refusal !== undefined) return Promise.reject(refusal);
-    this.#proposals.push({ type, data });
     this.#queueTurn();
-    return new Promise(this.#addProposer);
+    return this.#requests.propose({ type, data });
   }
 
   /**
@@ -220,28 +200,18 @@ export class RaftDriver {
    * last one's result.
    */
   proposeAll(entries: readonly Proposal[]): Promise<Proposed> {
-    const refusal = this.#refusal(this.#proposers.length + this.#proposed.length + entries.length - 1);
+    const refusal = this.#refusal(this.#requests.proposals + entries.length - 1);
     if (refusal !== undefined) return Promise.reject(refusal);
-    assert(entries.length > 0, "something is proposed");
-    const deadline = this.#clock.monotonic() + waitMax;
-    for (const entry of entries) {
-      assert(entry.data.length <= this.#machine.limits.entryBytesMax, "each part fits an entry");
-      this.#proposals.push(entry);
-    }
-    for (let at = 1; at < entries.length; at++) this.#proposers.push(new Waiter<Proposed>(nothing, nothing, deadline));
+    for (const { data } of entries) assert(data.length <= this.#machine.limits.entryBytesMax, "each part fits an entry");
     this.#queueTurn();
-    return new Promise(this.#addProposer);
+    return this.#requests.proposeAll(entries);
   }
 
   /** Resolves when the new configuration is committed. Rejects as `propose` does, and with `rejected` when the change makes no sense. */
   change(change: MembershipChange): Promise<Proposed> {
-    const refusal = this.#refusal(this.#proposed.length);
+    const refusal = this.#refusal(this.#requests.proposals);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      const id = ++this.#idLast;
-      this.#asked.set(id, [new Waiter(resolve, reject, this.#clock.monotonic() + waitMax)]);
-      this.feed({ kind: "change", id, change });
-    });
+    return this.#requests.change(change, (input) => this.feed(input));
   }
 
   /** Resolves when a linearizable read may be answered from the state machine, with the index it reflects at least. */
@@ -255,25 +225,17 @@ export class RaftDriver {
     ) {
       return Promise.resolve(machine.appliedIndex);
     }
-    const refusal = this.#refusal(this.#readers.length + this.#readersAsked + this.#ready.length);
+    const refusal = this.#refusal(this.#requests.reads);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#queueTurn();
-    return new Promise(this.#addReader);
+    return this.#requests.readIndex();
   }
 
   /** Resolves when the state machine holds everything up to `index`. Rejects with `timeout`, `rate-limited` or `closed`. */
   whenApplied(index: LogIndex, timeout: Millis = waitMax): Promise<void> {
     if (this.#running && this.#machine.appliedIndex >= index) return Promise.resolve();
-    const refusal = this.#refusal(this.#behind.size);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(timeout, () => {
-        this.#behind.delete(waiter);
-        reject(new AgentError("timeout", { message: "timed out waiting for the state machine" }));
-      });
-      const waiter = { index, resolve, reject, timer };
-      this.#behind.add(waiter);
-    });
+    const refusal = this.#refusal(this.#requests.behind);
+    return refusal === undefined ? this.#requests.whenApplied(index, timeout) : Promise.reject(refusal);
   }
 
   get appliedIndex(): LogIndex {
@@ -350,7 +312,7 @@ export class RaftDriver {
     this.#turnQueued = false;
     if (!this.#running) return;
     try {
-      this.#submit();
+      this.#requests.submit(this.#step);
       for (const message of this.#machine.takeMessages()) this.#options.send(message);
       for (const event of this.#machine.takeEvents()) this.#onEvent(event);
       if (this.#writing === undefined) this.#write();
@@ -361,30 +323,10 @@ export class RaftDriver {
     }
   };
 
-  /** Gives the machine everything that was asked for since the last turn. */
-  #submit(): void {
-    const now = this.#clock.monotonic();
-    if (this.#proposals.length > 0) {
-      const entries = this.#proposals;
-      const id = ++this.#idLast;
-      this.#asked.set(id, this.#proposers);
-      this.#proposals = [];
-      this.#proposers = [];
-      this.#machine.step(now, { kind: "propose", id, entries });
-    }
-    if (this.#readers.length > 0) {
-      const id = ++this.#idLast;
-      this.#askedReads.set(id, this.#readers);
-      this.#readersAsked += this.#readers.length;
-      this.#readers = [];
-      this.#machine.step(now, { kind: "read", id });
-    }
-  }
-
   #onEvent(event: RaftEvent): void {
     switch (event.kind) {
       case "role":
-        if (event.role !== "leader") this.#proposed.rejectAll("no-leader", leadershipLost);
+        if (event.role !== "leader") this.#requests.leadershipLost();
         this.#options.onLeader({
           role: event.role,
           isLeader: event.role === "leader",
@@ -393,28 +335,18 @@ export class RaftDriver {
           leaderAddress: this.#addressOf(event.leader),
         });
         return;
-      case "accepted": {
-        let index = event.index;
-        for (const waiter of take(this.#asked, event.id)) {
-          waiter.index = index++;
-          waiter.term = event.term;
-          this.#proposed.push(waiter);
-        }
+      case "accepted":
+        this.#requests.accepted(event);
         return;
-      }
       case "dropped":
-        for (const waiter of take(this.#asked, event.id)) waiter.reject(dropped(event.reason));
+        this.#requests.dropped(event.id, event.reason);
         return;
       case "readReady":
-        for (const waiter of this.#takeReaders(event.id)) {
-          waiter.index = event.index;
-          this.#ready.push(waiter);
-        }
-        this.#releaseReads();
+        this.#requests.readReady(event.id, event.index);
+        this.#requests.release(this.#machine.appliedIndex);
         return;
       case "readDropped":
-        for (const waiter of this.#takeReaders(event.id))
-          waiter.reject(new AgentError("no-leader", { message: "No cluster leader" }));
+        this.#requests.readDropped(event.id);
         return;
       case "sendSnapshot":
         void this.#transfer.sendTo(event.to); // reports its end to the machine
@@ -458,41 +390,13 @@ export class RaftDriver {
     const last = entries[entries.length - 1];
     if (last === undefined) return;
     const results = this.#options.apply(entries);
-    this.#machine.step(this.#clock.monotonic(), { kind: "applied", index: last.index });
-    for (let at = 0; at < entries.length && this.#proposed.length > 0; at++) this.#resolve(entries[at] as LogEntry, results[at]);
-    this.#releaseReads();
+    this.#step({ kind: "applied", index: last.index });
+    this.#requests.applied(entries, results, this.#clock.monotonic());
+    this.#requests.release(last.index);
     this.#takeDueSnapshot();
     // What applying caused, and the next slice: behind whatever else waits to run, if there is more.
     if (this.#machine.appliedIndex < this.#machine.applicableIndex) this.#clock.after(0, () => this.feed({ kind: "wake" }));
     else this.#queueTurn();
-  }
-
-  #resolve(entry: LogEntry, result: unknown): void {
-    for (let first = this.#proposed.first; first !== undefined && first.index <= entry.index; first = this.#proposed.first) {
-      this.#proposed.shift();
-      if (first.index === entry.index && first.term === entry.term) first.resolve({ index: entry.index, result });
-      else first.reject(new AgentError("no-leader", { message: leadershipLost }));
-    }
-  }
-
-  #releaseReads(): void {
-    const applied = this.#machine.appliedIndex;
-    for (let first = this.#ready.first; first !== undefined && first.index <= applied; first = this.#ready.first) {
-      this.#ready.shift();
-      first.resolve(applied);
-    }
-    for (const waiter of this.#behind) {
-      if (waiter.index > applied) continue;
-      this.#behind.delete(waiter);
-      waiter.timer.cancel();
-      waiter.resolve();
-    }
-  }
-
-  #takeReaders(id: number): readonly Waiter<LogIndex>[] {
-    const waiters = take(this.#askedReads, id);
-    this.#readersAsked -= waiters.length;
-    return waiters;
   }
 
   #refusal(waiting: number): AgentError | undefined {
@@ -515,7 +419,7 @@ export class RaftDriver {
       return meta;
     } catch (error) {
       logger.log("error", "failed to take snapshot", { error: messageOf(error) });
-      this.#clock.after(snapshotRetry, () => this.feed({ kind: "snapshotFailed" }));
+      if (this.#running) this.#snapshotAgain = this.#clock.after(snapshotRetry, () => this.feed({ kind: "snapshotFailed" }));
       throw error;
     }
   }
@@ -535,7 +439,7 @@ export class RaftDriver {
     this.#replacing = false;
     this.#options.logger.log("info", "Installed remote snapshot", { index: meta.index });
     this.feed({ kind: "snapshotInstalled", from, term, point: snapshotPoint(meta) });
-    this.#releaseReads();
+    this.#requests.release(this.#machine.appliedIndex);
     return true;
   }
 
@@ -546,11 +450,7 @@ export class RaftDriver {
 
   /** One timer. It is left alone when it fires too early, which is the usual case: deadlines mostly move away. */
   #arm(): void {
-    let at = this.#machine.wakeAt;
-    const proposed = this.#proposed.first;
-    if (proposed !== undefined && proposed.deadline < at) at = proposed.deadline;
-    const ready = this.#ready.first;
-    if (ready !== undefined && ready.deadline < at) at = ready.deadline;
+    const at = Math.min(this.#machine.wakeAt, this.#requests.deadline);
     if (at >= this.#timerAt || at === Number.POSITIVE_INFINITY) return;
     this.#timer?.cancel();
     this.#timerAt = at;
@@ -560,9 +460,7 @@ export class RaftDriver {
   readonly #onTimer = (): void => {
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    const now = this.#clock.monotonic();
-    this.#proposed.rejectExpired(now, "timed out waiting for the entry to be committed");
-    this.#ready.rejectExpired(now, "timed out waiting for the state machine");
+    this.#requests.expire(this.#clock.monotonic());
     this.feed({ kind: "wake" });
   };
 
@@ -578,23 +476,9 @@ export class RaftDriver {
     this.#running = false;
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#transfer.stop();
-    const error = new AgentError(code, { message });
-    for (const waiter of this.#proposers) waiter.reject(error);
-    for (const waiter of this.#readers) waiter.reject(error);
-    for (const waiters of this.#asked.values()) for (const waiter of waiters) waiter.reject(error);
-    for (const waiters of this.#askedReads.values()) for (const waiter of waiters) waiter.reject(error);
-    this.#proposers = [];
-    this.#readers = [];
-    this.#asked.clear();
-    this.#askedReads.clear();
-    this.#proposed.rejectAll(code, message);
-    this.#ready.rejectAll(code, message);
-    for (const waiter of this.#behind) {
-      waiter.timer.cancel();
-      waiter.reject(error);
-    }
-    this.#behind.clear();
+    this.#snapshotAgain?.cancel();
+    void this.#transfer.stop(); // awaited by stop()
+    this.#requests.rejectAll(code, message);
   }
 }
 
@@ -610,30 +494,4 @@ function begun(content: AsyncIterable<Bytes>): AsyncIterable<Bytes> {
   const first = iterator.next();
   first.catch(() => undefined); // told to whoever reads
   return begunFrom(iterator, first);
-}
-
-function nothing(): void {}
-
-function take<Value>(asked: Map<number, readonly Waiter<Value>[]>, id: number): readonly Waiter<Value>[] {
-  const waiters = asked.get(id);
-  assert(waiters !== undefined, "the machine answers each question once");
-  asked.delete(id);
-  return waiters;
-}
-
-function dropped(reason: DropReason): AgentError {
-  switch (reason) {
-    case "not-leader":
-      return new AgentError("no-leader", { message: "No cluster leader" });
-    case "transferring":
-      return new AgentError("no-leader", { message: "leadership transfer in progress" });
-    case "overloaded":
-      return new AgentError("rate-limited", { message: "Too much is waiting to be committed" });
-    case "change-pending":
-      return new AgentError("rejected", { message: "Another change of the Raft configuration is under way" });
-    case "change-refused":
-      return new AgentError("rejected", { message: "The change would leave no voter, or names a server that is not there" });
-    default:
-      return unreachable(reason);
-  }
 }

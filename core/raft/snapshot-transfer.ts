@@ -57,6 +57,8 @@ export class SnapshotTransfer {
   /** By follower. */
   readonly #outgoing = new Map<NodeId, Outgoing>();
   #incoming: Incoming | undefined;
+  /** What is being stored, also for attempts that were given up. */
+  readonly #storing = new Set<Promise<void>>();
   #attemptLast = 0;
 
   constructor(options: SnapshotTransferOptions) {
@@ -78,7 +80,9 @@ export class SnapshotTransfer {
     } catch (error) {
       logger.log("warn", "failed to send snapshot", { to, error: messageOf(error) });
     }
-    if (this.#outgoing.get(to) === outgoing) this.#outgoing.delete(to);
+    // Another attempt has taken its place. How this one ended is no news of that one: told, it would begin once more, and so on.
+    if (this.#outgoing.get(to) !== outgoing) return;
+    this.#outgoing.delete(to);
     if (machine.term === term) feed({ kind: "snapshotSent", to, ok, index });
   }
 
@@ -94,11 +98,13 @@ export class SnapshotTransfer {
     }
   }
 
-  stop(): void {
+  /** Everything is given up at once; resolves when nothing is being stored any more. Harmless when repeated. */
+  async stop(): Promise<void> {
     for (const outgoing of this.#outgoing.values()) outgoing.give(undefined);
     this.#outgoing.clear();
     this.#incoming?.abandon();
     this.#incoming = undefined;
+    await Promise.all(this.#storing);
   }
 
   async #send(to: NodeId, term: Term, outgoing: Outgoing): Promise<number> {
@@ -200,7 +206,8 @@ export class SnapshotTransfer {
   #begin(chunk: SnapshotChunk): Incoming {
     const incoming = new Incoming(chunk.from, chunk.term, chunk.attempt);
     this.#incoming = incoming;
-    void this.#store(incoming, chunk); // reports to the leader, and to the log
+    const storing = this.#store(incoming, chunk).finally(() => this.#storing.delete(storing)); // reports to the leader, and to the log
+    this.#storing.add(storing);
     return incoming;
   }
 

@@ -1,6 +1,10 @@
 /** Promises that wait for the log: proposals until their entry is applied, reads until an index is. */
-import { AgentError, type ErrorCode } from "../types/errors.ts";
+import { AgentError, type ErrorCode, unreachable } from "../types/errors.ts";
 import type { LogIndex, Millis, Term } from "../types/ids.ts";
+import type { DropReason } from "./messages.ts";
+
+/** What a proposer is told whose entry may or may not be committed by the next leader. */
+export const leadershipLost = "leadership lost while committing log";
 
 /** What a proposer gets: where its entry stands and what applying it answered. */
 export interface Proposed {
@@ -63,5 +67,23 @@ export class WaiterQueue<Value> {
       this.shift();
       first.reject(new AgentError("timeout", { message }));
     }
+  }
+}
+
+/** Why the machine did not take what was proposed. */
+export function dropped(reason: DropReason): AgentError {
+  switch (reason) {
+    case "not-leader":
+      return new AgentError("no-leader", { message: "No cluster leader" });
+    case "transferring":
+      return new AgentError("no-leader", { message: "leadership transfer in progress" });
+    case "overloaded":
+      return new AgentError("rate-limited", { message: "Too much is waiting to be committed" });
+    case "change-pending":
+      return new AgentError("rejected", { message: "Another change of the Raft configuration is under way" });
+    case "change-refused":
+      return new AgentError("rejected", { message: "The change would leave no voter, or names a server that is not there" });
+    default:
+      return unreachable(reason);
   }
 }

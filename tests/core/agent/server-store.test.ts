@@ -6,7 +6,7 @@ import { decodeRequest, encodeRequest } from "../../../core/agent/forwarding.ts"
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import type { StoreApi } from "../../../core/plugin/agent-api.ts";
 import { encode } from "../../../core/codec/cbor.ts";
-import { leadershipLost } from "../../../core/raft/driver.ts";
+import { leadershipLost } from "../../../core/raft/waiters.ts";
 import { pieceBytesMax } from "../../../core/raft/pieces.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { AgentError, type ErrorCode } from "../../../core/types/errors.ts";

@@ -151,6 +151,17 @@ describe("a Raft driver that is alone", () => {
     await assert.rejects(driver.propose(utf8("x")), { code: "closed" });
   });
 
+  it("stops for good when an invariant of its machine is broken, whoever fed it", async () => {
+    const { driver, fatal } = await openSingle();
+    await settle();
+    const waits = driver.whenApplied(1000);
+    assert.doesNotThrow(() => driver.feed({ kind: "written", ticket: 999 }));
+    assert.equal(fatal.length, 1);
+    await assert.rejects(waits, { code: "closed" });
+    await assert.rejects(driver.propose(utf8("x")), { code: "closed" });
+    await driver.stop();
+  });
+
   it("resumes after a restart with everything that was applied, in a higher term", async () => {
     const store = new MemoryRaftStore();
     const before = await openSingle({ store });
