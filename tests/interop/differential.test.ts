@@ -82,6 +82,7 @@ describe("our agent and Consul 1.8.7, asked the same", { skip }, () => {
           const difference = await compare(step);
           if (difference !== undefined) flaws.push(`${step.at}: ${step.text}\n${difference}\n`);
         }
+        await Promise.all([theirs.endLockSessions(), ours.endLockSessions()]);
         const report = process.env["DIFFERENTIAL_REPORT"];
         if (report !== undefined && flaws.length > 0) appendFileSync(report, `== ${title}\n${flaws.join("\n")}\n`);
         assert.ok(flaws.length === 0, `\n${flaws.join("\n")}`);

@@ -42,6 +42,14 @@ export class Side {
     throw new Error(`${this.#consul} does not come to rest`);
   }
 
+  /** The original leaves the session of a lock that it could not take to its TTL: in later answers it would be there or not by chance. */
+  async endLockSessions(): Promise<void> {
+    const ask = (method: string, target: string) =>
+      request(this.agent.ports.http, { method, target, headers: [], body: undefined });
+    const sessions = JSON.parse((await ask("GET", "/v1/session/list")).body) as { ID: string; Name: string }[];
+    for (const { ID, Name } of sessions) if (Name.startsWith("Consul lock for")) await ask("PUT", `/v1/session/destroy/${ID}`);
+  }
+
   async answer(step: Step): Promise<string> {
     const began = performance.now();
     const text = await this.#act(step, step.act);
