@@ -1,4 +1,5 @@
 /** The agent itself: self, members, metrics, join, leave, reload. */
+import { goQuote } from "../../../core/config/go-text.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { debugConfig } from "../agent-config.ts";
 import type { ApiContext } from "../context.ts";
@@ -76,8 +77,12 @@ function members(context: ApiContext, request: HttpRequest): HttpReply {
   const wan = query.get("wan") !== "";
   const segment = query.get("segment");
   if (wan && segment !== "" && segment !== "_all") throw new Refusal(400, "Cannot provide a segment with wan=true");
-  if (segment !== "" && segment !== "_all")
-    throw new AgentError("rejected", { message: "Network segments are not supported in this version of Consul" });
+  if (segment !== "" && segment !== "_all") {
+    const told = agent.config.server
+      ? "Network segments are not supported in this version of Consul"
+      : `segment ${goQuote(segment)} not found`;
+    throw new AgentError("rejected", { message: told });
+  }
   const found = agent.cluster.members(wan ? "wan" : "lan");
   // Who is in no such pool has no list at all.
   const json = wan && found.length === 0 ? "null" : jsonArray(found, memberJson);

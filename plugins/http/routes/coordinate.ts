@@ -104,16 +104,19 @@ async function update(context: ApiContext, request: HttpRequest): Promise<HttpRe
   const body = await readBody(request, coordinateUpdate, { unknownFields: "refuse" });
   const { agent } = context;
   const coordinate = coordinateOf(body["Coord"]);
-  if (coordinate.vec.length !== dimensions) throw rejected("incompatible coordinate");
-  const numbers = [...coordinate.vec, coordinate.error, coordinate.adjustment, coordinate.height];
-  if (!numbers.every(Number.isFinite)) throw rejected("invalid coordinate");
+  const where = writeOptions(request, agent);
+  // Other servers look for themselves.
+  if (agent.config.server && where.datacenter === undefined) refuseOdd(coordinate);
   const segment = text(body["Segment"]);
-  const result = await agent.store.write(
-    { kind: "coordinates", updates: [{ node: text(body["Node"]), segment, coordinate }] },
-    writeOptions(request, agent),
-  );
+  const updates = [{ node: text(body["Node"]), segment, coordinate }];
+  const result = await agent.store.write({ kind: "coordinates", updates }, where);
   if (result.kind === "rejected") throw rejected(result.message);
   return emptyReply();
+}
+
+function refuseOdd({ vec, error, adjustment, height }: Coordinate): void {
+  if (vec.length !== dimensions) throw rejected("incompatible coordinate");
+  if (![...vec, error, adjustment, height].every(Number.isFinite)) throw rejected("invalid coordinate");
 }
 
 function coordinateOf(given: Decoded): Coordinate {

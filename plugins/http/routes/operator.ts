@@ -30,6 +30,8 @@ async function raftConfiguration(context: ApiContext, request: HttpRequest): Pro
   return jsonReply(`{"Servers":${servers},"Index":0}`, isPretty(request, agent));
 }
 
+const passedOn = "rpc error making call: ";
+
 async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { query } = request;
   const byId = query.has("id");
@@ -46,7 +48,8 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
   );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
     const asked = byId ? `id ${goQuote(query.get("id"))}` : `address ${goQuote(query.get("address"))}`;
-    const prefix = datacenter === undefined && agent.config.server ? "" : "rpc error making call: ";
+    // Once for each server that would have passed the refusal on.
+    const prefix = passedOn.repeat((agent.config.server ? 0 : 1) + (datacenter === undefined ? 0 : 1));
     throw new AgentError("rejected", { message: `${prefix}${asked} was not found in the Raft configuration` });
   }
   await agent.cluster.removeRaftServer(peer.id, datacenter);
