@@ -18,6 +18,7 @@ import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import type { runDriven } from "../../adapters/sim/driven-group.ts";
 import type { Failure, Profile, runSeed } from "../../adapters/sim/simulate.ts";
+import type { huntAgents } from "./agent-swarm.ts";
 
 const root = process.env["TEST_ROOT"] as string;
 
@@ -341,6 +342,28 @@ export const drivenMutations: readonly Mutation[] = [
   ),
 ];
 
+/** Errors in what only whole agents run (agent-swarm.ts): when a server may answer its clients. */
+export const agentMutations: readonly Mutation[] = [
+  one(
+    "a lease read does not wait for what is committed",
+    "core/agent/server-store.ts",
+    "return leader.leading && raft.leaseValid() && hasApplied(raft);",
+    "return leader.leading && raft.leaseValid();",
+  ),
+  one(
+    "a follower reads without asking its leader",
+    "core/agent/server-store.ts",
+    "if (this.#mayAnswerNow(consistency)) return;\n    const { raft }",
+    'if (consistency === "default" || this.#mayAnswerNow(consistency)) return;\n    const { raft }',
+  ),
+  one(
+    "a follower does not wait for the index it was told",
+    "core/agent/server-store.ts",
+    "await raft.whenApplied(checkedInteger(index) ?? Number.MAX_SAFE_INTEGER, readTimeout);",
+    "checkedInteger(index);",
+  ),
+];
+
 /** The source with the error in it. Throws when an edit does not fit any more. */
 export function mutated({ name, file, edits }: Mutation): string {
   let source = readFileSync(join(root, file), "utf8");
@@ -362,6 +385,12 @@ export async function loadMutant(mutation: Mutation, directory: string): Promise
 export async function loadDrivenMutant(mutation: Mutation, directory: string): Promise<typeof runDriven> {
   const module = (await load(mutation, "adapters/sim/driven-group.ts", directory)) as { readonly runDriven: typeof runDriven };
   return module.runDriven;
+}
+
+/** The same with whole agents, and what hunts them. */
+export async function loadAgentMutant(mutation: Mutation, directory: string): Promise<typeof huntAgents> {
+  const module = (await load(mutation, "tests/sim/agent-swarm.ts", directory)) as { readonly huntAgents: typeof huntAgents };
+  return module.huntAgents;
 }
 
 async function load(mutation: Mutation, entryPoint: string, directory: string): Promise<unknown> {
