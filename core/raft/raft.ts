@@ -325,6 +325,7 @@ export class RaftMachine implements Machine<RaftInput> {
     assert(raft.log.purged <= raft.written, "nothing is purged that the disk has not been given");
     assert(raft.role !== "leader" || raft.leader === raft.id, "a leader follows itself");
     assert(raft.role !== "leader" || raft.hardStateDurable === raft.hardStateVersion, "a leader's term is durable");
+    assert((raft.leadership?.uncommittedBytes ?? 0) >= 0, "what is committed was counted before");
     for (const progress of raft.leadership?.progress.values() ?? []) {
       progress.validate();
       assert(progress.match <= raft.log.last, "a follower has no more than its leader sent");

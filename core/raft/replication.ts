@@ -229,7 +229,11 @@ export function commitTo(raft: RaftState, index: LogIndex): void {
   const { log, leadership } = raft;
   const target = Math.min(index, log.last);
   if (target <= log.committed) return;
-  if (leadership !== undefined) leadership.uncommittedBytes -= log.bytesBetween(log.committed, target, Number.POSITIVE_INFINITY);
+  if (leadership !== undefined) {
+    // Only what this leader appended was counted: what it was elected with may be committed after that.
+    const counted = Math.max(log.committed, leadership.firstIndex - 1);
+    leadership.uncommittedBytes -= log.bytesBetween(counted, target, Number.POSITIVE_INFINITY);
+  }
   log.commitTo(target);
 }
 

@@ -45,6 +45,7 @@ export class Leadership {
   transfer: { readonly to: NodeId; readonly deadline: Millis } | undefined;
   /** Someone was told to campaign in this term: the lease is worth nothing from then on. */
   handedOver = false;
+  /** Of the entries that this leader appended. */
   uncommittedBytes = 0;
 
   constructor(firstIndex: LogIndex, now: Millis) {
