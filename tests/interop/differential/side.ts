@@ -182,6 +182,7 @@ function changesAgent(act: Act): boolean {
 function writeCommand({ compare, ignoring }: Step, code: number | null, stdout: string, stderr: string): string {
   if (compare === "head") return `exit ${code}\n${`${stderr}${stdout}`.split("\n", 1)[0]}`;
   const lines = stdout.split("\n").map((line) => (compare === "keys" ? line.replace(/ = .*/, "") : line));
+  if (compare === "unordered") lines.sort();
   const shown = lines.filter((line) => !ignoring.includes(line.trim())).join("\n");
   return `exit ${code}\n${shown.replace(/^[A-Za-z0-9+/]{43}=$/m, "<key>")}--- stderr\n${stderr}`;
 }

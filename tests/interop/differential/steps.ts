@@ -14,7 +14,7 @@
  *     header Name: value   body TEXT (lines are joined)   fill N (a body of N bytes)   stdin TEXT   env NAME=value
  *     until PATTERN        ask again, by blocking where the answer has an index, until the body is as wanted
  *     save NAME uuid|PATTERN   the first UUID of the answer, or what the pattern's group finds in head and body
- *     ignoring A.B C       members of the JSON body (* for any), or headers, left out     unordered: the order of arrays is no matter
+ *     ignoring A.B C       members of the JSON body (* for any), or headers, left out     unordered: the order of arrays, or lines, is no matter
  *     shape                names and types only                          counts: of DNS records only how many of a type
  *     keys                 of a command's output only the words before " = "
  *     head                 of a command only how it ends and its first line: the help is in our own words
