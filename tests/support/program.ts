@@ -2,7 +2,7 @@
  * The command `consul` as a user types it, on the runtime that CONSUL_RUNTIME names.
  * Each agent gets a folder and ports of its own on 127.0.0.1; everything started here is gone when the test ends.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
@@ -13,6 +13,13 @@ import { claimGround, type OwnGround, ownGround } from "./own-ground.ts";
 
 export const root = process.env["TEST_ROOT"] as string;
 export const consulPath = join(root, "scripts/consul");
+
+// Before anything is started: a program that finds the sources changed builds in the middle of a test, and says so.
+if (process.env["CONSUL_AS_BUILT"] === undefined) {
+  const runtime = process.env["CONSUL_RUNTIME"] ?? "node";
+  execFileSync(join(root, "scripts/prepare"), [runtime], { stdio: ["ignore", "ignore", "pipe"] });
+  process.env["CONSUL_AS_BUILT"] = "1";
+}
 
 /** For tests that ask with `dig`: skipped with a reason where it is missing, failed there with CI=true. */
 export const needsDig: { readonly skip: string | false } = { skip: missingProgram("dig", "bind9-dnsutils") };
