@@ -75,6 +75,7 @@ export interface EmbeddedParts {
   }) => Runtime & { readonly host: Host; readonly logger: RootLogger };
   readonly httpPlugin: AnyPlugin;
   readonly dnsPlugin: AnyPlugin;
+  readonly watchesPlugin: AnyPlugin;
 }
 
 /** Resolves when the agent leads, has taken writes, and its node is in the catalog. */
@@ -96,7 +97,8 @@ export async function createEmbeddedAgent(parts: EmbeddedParts, options: CreateA
     runtime.host,
   );
   if (options.log !== undefined) runtime.logger.setLevel(config.logLevel);
-  const plugins = [parts.httpPlugin, ...(listen === "none" ? [] : [parts.dnsPlugin]), ...(options.plugins ?? [])];
+  const ours = [parts.httpPlugin, parts.watchesPlugin, ...(listen === "none" ? [] : [parts.dnsPlugin])];
+  const plugins = [...ours, ...(options.plugins ?? [])];
   let fatal: AgentError | undefined;
   const agent = await compose({ ...runtime, httpServer: http }, config, plugins, {
     sockets: listen !== "none",

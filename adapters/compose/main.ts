@@ -15,12 +15,13 @@ export async function runConsul(runtime: FullRuntime): Promise<void> {
     crypto: runtime.crypto,
     processes: runtime.processes,
     runAgent: async ({ flags }) => {
-      const [{ runAgent }, { httpPlugin }, { dnsPlugin }] = await Promise.all([
+      const [{ runAgent }, { httpPlugin }, { dnsPlugin }, { watchesPlugin }] = await Promise.all([
         import("../compose/run-agent.ts"),
         import("../../plugins/http/plugin.ts"),
         import("../../plugins/dns/plugin.ts"),
+        import("../../plugins/watches/plugin.ts"),
       ]);
-      return runAgent({ runtime, flags, plugins: [dnsPlugin, httpPlugin] });
+      return runAgent({ runtime, flags, plugins: [dnsPlugin, httpPlugin, watchesPlugin] });
     },
   });
   runtime.host.exit(code);

@@ -13,10 +13,14 @@ export interface HookTypes {
     memberLeft: Member;
     leaderChanged: { readonly leader: string | undefined };
     configReloaded: AgentConfig;
+    /** First of all: the store still answers. */
+    agentStopping: Readonly<Record<string, never>>;
   };
   /** Each may change the value, in plugin order; throwing refuses it. */
   filter: {
     registerService: ServiceDefinition;
+    /** What a reload read, before anything of it is applied. */
+    reloadConfig: AgentConfig;
   };
   /** The first answer that is not undefined wins. */
   first: {

@@ -9,7 +9,7 @@ import { messageOf } from "../../core/types/errors.ts";
 import { type ClientSettings, clientSettings, type SharedFlagValues } from "./client-settings.ts";
 import type { CliContext } from "./context.ts";
 import { type Json, parseJson } from "./json.ts";
-import { encodeQuery, escapeHost, escapePath, type QueryParameters } from "./url.ts";
+import { encodeQuery, escapeHost, escapePath, type QueryParameters } from "../../core/codec/go-url.ts";
 
 /** A request failed, or the agent answered other than 200. The message is what Consul's client would say. */
 export class ApiError extends Error {

@@ -4,7 +4,7 @@ import { type Bytes, fromBase64, text } from "../../core/types/bytes.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import { type Api, ApiError, readBody } from "./api.ts";
 import { isObject, type Json } from "./json.ts";
-import type { QueryParameters } from "./url.ts";
+import type { QueryParameters } from "../../core/codec/go-url.ts";
 
 export interface KvPair {
   readonly key: string;

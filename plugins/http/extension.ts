@@ -1,5 +1,5 @@
 /**
- * What other plugins may import of the HTTP plugin: how to add a route.
+ * What other plugins may import of the HTTP plugin: how to add a route, and how to ask the API without a socket.
  *
  * ```ts
  * context.extend(httpRoutes, {
@@ -10,6 +10,7 @@
  * ```
  */
 import type { ExtensionPoint } from "../../core/plugin/plugin.ts";
+import type { DirectRequest, DirectResponse } from "../../core/ports/http.ts";
 import type { Address } from "../../core/ports/net.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
@@ -72,3 +73,12 @@ export const httpRoutes: ExtensionPoint<Route> = {
     if (/[:*{}?#]/.test(route.path)) throw new Error(`An HTTP route's path is plain text without parameters: ${route.path}`);
   },
 };
+
+/** The API from inside the process: the same answers as over a socket, compressed only when asked. */
+export interface InnerApi {
+  /** Rejects with `closed` before the HTTP plugin has started, and with `not-supported` for a route that streams. */
+  ask(request: DirectRequest): Promise<DirectResponse>;
+}
+
+/** The HTTP plugin plugs its own in here during its `setup`: a plugin that comes `after` it finds one. */
+export const innerApi: ExtensionPoint<InnerApi> = { name: "http.inner-api" };

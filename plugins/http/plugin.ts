@@ -15,13 +15,13 @@
  */
 import type { AgentConfig, ListenAddress } from "../../core/config/config.ts";
 import type { Lifecycle, Plugin, PluginContext } from "../../core/plugin/plugin.ts";
-import type { HttpListener, HttpServer } from "../../core/ports/http.ts";
+import type { DirectRequest, DirectResponse, HttpListener, HttpServer } from "../../core/ports/http.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { HttpApp } from "./app.ts";
 import type { ApiContext } from "./context.ts";
 import { DirectApi } from "./direct.ts";
-import { httpRoutes, type Route } from "./extension.ts";
+import { httpRoutes, innerApi, type Route } from "./extension.ts";
 import { HotReads } from "./hot-reads.ts";
 import { apiRoutes } from "./routes/all.ts";
 
@@ -37,9 +37,11 @@ export const httpPlugin: Plugin = {
 class HttpSurface implements Lifecycle {
   readonly #context: PluginContext<undefined>;
   readonly #listeners: HttpListener[] = [];
+  #handlers: Handlers | undefined;
 
   constructor(context: PluginContext<undefined>) {
     this.#context = context;
+    context.extend(innerApi, { ask: (request) => this.#ask(request) });
   }
 
   async start(): Promise<void> {
@@ -55,6 +57,7 @@ class HttpSurface implements Lifecycle {
       ...(runtime.logFollow === undefined ? {} : { logFollow: runtime.logFollow }),
     };
     const handlers = createHandlers(api, this.#context.extensions(httpRoutes));
+    this.#handlers = handlers;
     hooks.onNotify("configReloaded", () => api.hot.clear());
     refuseHttps(agent.config);
     for (const at of agent.config.httpAddrs) await this.#listen(runtime.httpServer as HttpServer, at, handlers);
@@ -62,6 +65,13 @@ class HttpSurface implements Lifecycle {
 
   async stop(deadline: Millis): Promise<void> {
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close(deadline)));
+  }
+
+  async #ask(request: DirectRequest): Promise<DirectResponse> {
+    if (this.#handlers === undefined) throw new AgentError("closed", { message: "The agent's HTTP API is not running" });
+    const answer = await this.#handlers.direct.handle(request);
+    if (answer !== undefined) return answer;
+    throw new AgentError("not-supported", { message: `${request.target} streams its answer` });
   }
 
   async #listen(server: HttpServer, at: ListenAddress, { app, direct }: Handlers): Promise<void> {

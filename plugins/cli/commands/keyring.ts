@@ -6,7 +6,7 @@ import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, say } from "../command.ts";
 import { commandHelp } from "../command-help.ts";
 import { isObject, type Json } from "../json.ts";
-import type { QueryParameters } from "../url.ts";
+import type { QueryParameters } from "../../../core/codec/go-url.ts";
 
 const flags = {
   install: { kind: "string", initial: "", placeholder: "key", help: "Install a key on all members. It decrypts from then on." },

@@ -8,7 +8,7 @@ import { formatJson, type Json, parseJson } from "../../../plugins/cli/json.ts";
 import { nearest } from "../../../plugins/cli/nearest.ts";
 import { compileRegexp } from "../../../plugins/cli/regexp.ts";
 import { record, table } from "../../../plugins/cli/table.ts";
-import { encodeQuery, escapeHost, escapePath } from "../../../plugins/cli/url.ts";
+import { encodeQuery, escapeHost, escapePath } from "../../../core/codec/go-url.ts";
 import { FakeHost, ScriptedHttpClient } from "../../support/fake-host.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

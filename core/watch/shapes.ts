@@ -1,8 +1,8 @@
 /**
- * What `consul watch` shows of an answer: Consul's command reads it into the types of its API package and writes those, so
+ * What a watch shows of an answer: Consul's reads it into the types of its API package and writes those, so
  * that fields come in their order, unknown ones go, and missing ones appear with their zero value.
  */
-import { isObject, type Json } from "./json.ts";
+import { isObject, type Json } from "../codec/exact-json.ts";
 
 /** A field's name and how to show it; "omit" leaves it out when it is missing. */
 type Field = readonly [name: string, show: (value: Json | undefined) => Json | "omit"];

@@ -1,12 +1,11 @@
 /** URLs as Go's net/url writes them. They are shown in errors, and servers may compare them. */
-
-const utf8 = new TextEncoder();
+import { utf8 } from "../types/bytes.ts";
 
 function percentEncode(text: string, plain: RegExp): string {
   let escaped = "";
   for (const character of text) {
     if (plain.test(character)) escaped += character;
-    else for (const byte of utf8.encode(character)) escaped += `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+    else for (const byte of utf8(character)) escaped += `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return escaped;
 }
