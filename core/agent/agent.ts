@@ -246,7 +246,7 @@ export class Agent implements AgentApi {
   async reload(): Promise<void> {
     const { readConfig, setLogLevel } = this.#dependencies;
     if (readConfig !== undefined) {
-      const plan = planReload(this.#config, await readConfig());
+      const plan = planReload(this.#config, this.hooks.filter("reloadConfig", await readConfig()));
       for (const key of plan.ignored) this.#logger.log("warn", "this setting takes effect only after a restart", { key });
       this.#config = plan.config;
       setLogLevel?.(this.#config.logLevel);
@@ -284,6 +284,7 @@ export class Agent implements AgentApi {
 
   async #stop(): Promise<void> {
     this.#logger.log("info", "Requesting shutdown");
+    this.hooks.notify("agentStopping", {});
     for (const retryJoin of this.#retryJoins) retryJoin.stop();
     this.#antiEntropy.stop();
     this.#coordinateSender.stop();
