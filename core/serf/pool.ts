@@ -3,6 +3,7 @@
  */
 import type { Coordinate } from "../catalog/records.ts";
 import type { GossipConfig } from "../config/config.ts";
+import { goQuote } from "../config/go-text.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Datagrams } from "../ports/datagrams.ts";
@@ -221,18 +222,34 @@ class GossipPool implements Pool {
     const failures: string[] = [];
     let joined = 0;
     for (const address of addresses) {
-      const to = parseJoinAddress(address, this.#port);
-      try {
-        await this.#driver.pushPull(to, true, { joining: true });
-        joined++;
-      } catch (error) {
-        this.#swimLogger.log("debug", `memberlist: Failed to join ${to.host}: ${messageOf(error)}`);
-        failures.push(`Failed to join ${to.host}: ${messageOf(error)}`);
+      const failure = await this.#joinOne(address);
+      if (failure === undefined) joined++;
+      else {
+        this.#swimLogger.log("debug", `memberlist: ${failure}`);
+        failures.push(failure);
       }
     }
     if (joined > 0) this.#feed({ kind: "joinIntent" });
     else if (failures.length > 0) throw new AgentError("rejected", { message: listed(failures) });
     return joined;
+  }
+
+  /** Why not, in memberlist's words. */
+  async #joinOne(given: string): Promise<string | undefined> {
+    const to = parseJoinAddress(given, this.#port);
+    if (to.host.trim() === "") return `Failed to resolve ${given}: lookup ${to.host}: no such host`;
+    if (!(to.port <= 65_535)) {
+      const port = goQuote(given.slice(given.lastIndexOf(":") + 1));
+      const problem = Number.isNaN(to.port) ? "invalid syntax" : "value out of range";
+      return `Failed to resolve ${given}: strconv.ParseUint: parsing ${port}: ${problem}`;
+    }
+    try {
+      await this.#driver.pushPull(to, true, { joining: true });
+      return undefined;
+    } catch (error) {
+      const lookup = /lookup .*: no such host$/.exec(messageOf(error));
+      return lookup === null ? `Failed to join ${to.host}: ${messageOf(error)}` : `Failed to resolve ${given}: ${lookup[0]}`;
+    }
   }
 
   async leave(): Promise<void> {
@@ -462,14 +479,15 @@ function checkTags(tags: Readonly<Record<string, string>>): void {
   }
 }
 
-/** "host", "host:port", "[v6]:port", "v6", each perhaps behind "name/". */
+/** "host", "host:port", "[v6]:port", "v6", each perhaps behind "name/". A port that is no number is NaN. */
 export function parseJoinAddress(text: string, defaultPort: number): Address {
   const address = text.includes("/") ? text.slice(text.indexOf("/") + 1) : text;
   const bracketed = /^\[([^\]]*)\](?::([0-9]+))?$/.exec(address);
   if (bracketed !== null) return { host: bracketed[1] as string, port: Number(bracketed[2] ?? defaultPort) };
   const parts = address.split(":");
   if (parts.length !== 2) return { host: address, port: defaultPort };
-  return { host: parts[0] as string, port: Number(parts[1]) };
+  const [host, port] = parts as [string, string];
+  return { host, port: /^[0-9]+$/.test(port) ? Number(port) : Number.NaN };
 }
 
 /** As Go's multierror prints. */

@@ -288,6 +288,22 @@ describe("a gossip pool", () => {
     assert.ok(a.log.some((line) => line.includes("i/o timeout")));
   });
 
+  it("an address that cannot be one is refused in memberlist's words", async () => {
+    const world = new VirtualWorld();
+    const { pool } = await agent(world, "a", "10.0.0.1");
+    for (const [address, reason] of [
+      ["", "lookup : no such host"],
+      [":8301", "lookup : no such host"],
+      ["10.0.0.2:", 'strconv.ParseUint: parsing "": invalid syntax'],
+      ["10.0.0.2:-1", 'strconv.ParseUint: parsing "-1": invalid syntax'],
+      ["[::1]:99999", 'strconv.ParseUint: parsing "99999": value out of range'],
+    ] as const)
+      await assert.rejects(pool.join([address]), {
+        code: "rejected",
+        message: `1 error occurred:\n\t* Failed to resolve ${address}: ${reason}\n\n`,
+      });
+  });
+
   it("addresses to join are read as memberlist reads them", () => {
     const read = (address: string) => Object.values(parseJoinAddress(address, 8301)).join(" ");
     assert.equal(read("10.0.0.1"), "10.0.0.1 8301");
