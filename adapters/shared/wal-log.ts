@@ -10,7 +10,9 @@
  * or not at all, and begins with the hard state, so that older ones can go.
  *
  * What is found when the log is opened may have come from a process that was killed before its sync: the operating system
- * shows it, and a power failure would still take it. So opening syncs, before anybody acknowledges what was found.
+ * shows it, and a power failure would still take it. So opening syncs, before anybody acknowledges what was found. Or the
+ * sync failed: then the system may show what it has given up writing, and another sync would do nothing and succeed. So
+ * opening writes the last record once more; those before it were synced.
  */
 import type { HardState, LogEntry } from "../../core/ports/storage.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
@@ -83,6 +85,7 @@ export class WalLog {
   #nextSequence = 1;
   #hardState: HardState = { term: 0, votedFor: undefined };
   #tornAt: number | undefined;
+  #lastRecord: { readonly at: number; readonly bytes: Bytes } | undefined;
 
   constructor(options: WalLogOptions) {
     this.#options = options;
@@ -119,6 +122,8 @@ export class WalLog {
     this.#end = scanned.end;
     this.#extended = bytes.length;
     if (scanned.kind === "torn") this.#tornAt = scanned.end;
+    else if (isLast && scanned.last < scanned.end)
+      this.#lastRecord = { at: scanned.last, bytes: bytes.slice(scanned.last, scanned.end) };
   }
 
   /** After all segments were read. */
@@ -132,6 +137,9 @@ export class WalLog {
     const steps: FileStep[] = [];
     // All of a torn record goes: a later one of the same length must not uncover what it left behind it.
     if (offset !== undefined) steps.push({ kind: "write", name, at: offset, bytes: new Uint8Array(this.#extended - offset) });
+    const record = this.#lastRecord;
+    this.#lastRecord = undefined;
+    if (record !== undefined) steps.push({ kind: "write", name, ...record });
     steps.push({ kind: "sync", name }, { kind: "syncNames" });
     return { hardState, entries, compacted, steps, torn: offset === undefined ? undefined : { name, offset } };
   }

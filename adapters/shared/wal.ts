@@ -84,8 +84,14 @@ export function encodeRecord(batch: WalBatch, sequence: number, salt: Bytes): By
 }
 
 export type ScannedSegment =
-  /** `end`: where the next record goes. */
-  | { readonly kind: "whole"; readonly batches: readonly WalBatch[]; readonly end: number; readonly nextSequence: number }
+  /** `end`: where the next record goes. `last`: where the last one is; where there is none, it equals `end`. */
+  | {
+      readonly kind: "whole";
+      readonly batches: readonly WalBatch[];
+      readonly last: number;
+      readonly end: number;
+      readonly nextSequence: number;
+    }
   /** The last record is incomplete, from `end` on. */
   | { readonly kind: "torn"; readonly batches: readonly WalBatch[]; readonly end: number; readonly nextSequence: number }
   | { readonly kind: "corrupt"; readonly at: number; readonly what: string };
@@ -94,6 +100,7 @@ export type ScannedSegment =
 export function scanSegment(bytes: Bytes, header: SegmentHeader): ScannedSegment {
   const batches: WalBatch[] = [];
   let at = segmentHeaderBytes;
+  let last = at;
   let sequence = header.firstSequence;
   for (;;) {
     const payload = payloadAt(bytes, at, sequence, header.salt);
@@ -101,11 +108,12 @@ export function scanSegment(bytes: Bytes, header: SegmentHeader): ScannedSegment
     const batch = decodeBatch(payload);
     if (batch === undefined) return { kind: "corrupt", at, what: "a record with a good checksum cannot be decoded" };
     batches.push(batch);
+    last = at;
     at = padded(at + recordHeaderBytes + payload.length);
     sequence++;
   }
   const rest = firstNonZero(bytes, at);
-  if (rest === undefined) return { kind: "whole", batches, end: at, nextSequence: sequence };
+  if (rest === undefined) return { kind: "whole", batches, last, end: at, nextSequence: sequence };
   // From here on, not from behind here: a write that went astray may have put a later record in this one's place.
   for (let later = at; later + recordHeaderBytes <= bytes.length; later += 8) {
     if (followsLater(bytes, later, sequence, header.salt)) {
