@@ -1,11 +1,27 @@
+/**
+ * Numbers in memory, over intervals of 10 s that begin with the clock's tens of seconds, as go-metrics keeps them for
+ * `/v1/agent/metrics`; and since the start, for Prometheus.
+ *
+ *   counter.add, sample.observe ──► Series: this interval, the last, all      gauge.set ──► GaugeCell: the value set last
+ *                                        └───────── snapshot(), totals() ─────────┘
+ *
+ * There is no timer: an interval ends when somebody comes after its end, and each series turns when it is touched next.
+ * Series are bounded: when half of the room is taken, those with labels that have been silent for a while give way.
+ */
 import type { Clock } from "../../core/ports/clock.ts";
-import type { Labels, Metrics } from "../../core/ports/telemetry.ts";
+import type { Counter, Labels, Metrics, MetricsSettings, Sample } from "../../core/ports/telemetry.ts";
 import type { EpochMillis, Millis } from "../../core/types/ids.ts";
+import { MetricNames, plainSettings } from "./metric-names.ts";
+import { type Aggregate, GaugeCell, Series } from "./metric-series.ts";
 
-/** Gathers numbers in memory, over intervals, as go-metrics' in-memory sink does for `/v1/agent/metrics`. */
+export type { Aggregate } from "./metric-series.ts";
+
 export interface MetricsReader extends Metrics {
+  configure(settings: MetricsSettings): void;
   /** The last complete interval; while the first is not complete, that one. */
   snapshot(): MetricsSnapshot;
+  /** All since the start, for Prometheus. Undefined: it is not to be shown any. */
+  totals(): MetricsTotals | undefined;
 }
 
 export interface MetricsSnapshot {
@@ -14,12 +30,17 @@ export interface MetricsSnapshot {
   readonly intervalMillis: Millis;
   readonly counters: readonly Aggregate[];
   readonly samples: readonly Aggregate[];
-  /** The value set last, also when that was before the interval. */
+  /** Those that were set in the interval. */
   readonly gauges: readonly Gauge[];
-  /** Counters and samples since the start, for Prometheus. */
-  readonly totals: { readonly counters: readonly Aggregate[]; readonly samples: readonly Aggregate[] };
   /** How many were refused because `seriesMax` was reached. */
   readonly seriesDropped: number;
+}
+
+export interface MetricsTotals {
+  readonly gauges: readonly Gauge[];
+  readonly counters: readonly Aggregate[];
+  /** With the median, the 90th and the 99th percentile of late. */
+  readonly samples: readonly (Aggregate & { readonly quantiles: readonly number[] })[];
 }
 
 export interface Gauge {
@@ -28,22 +49,16 @@ export interface Gauge {
   readonly value: number;
 }
 
-/** What happened to one name and its labels: `add` or `observe`, called `count` times. */
-export interface Aggregate {
-  readonly name: string;
-  readonly labels: Labels;
-  readonly count: number;
-  readonly sum: number;
-  readonly min: number;
-  readonly max: number;
-  readonly sumOfSquares: number;
-}
-
 /** As go-metrics in Consul. */
 const intervalMillis: Millis = 10_000;
 
 /** Names times labels. A label that takes any value a client likes must not fill the memory. */
 const seriesMax = 10_000;
+/** From then on silent series are looked for, at most once an interval. */
+const seriesCrowded = seriesMax / 2;
+/** A series with labels that was not touched for so long may be forgotten. */
+const silentAfter: Millis = 3 * intervalMillis;
+const quantileRanks = [0.5, 0.9, 0.99];
 
 export function createMetrics(clock: Pick<Clock, "wall" | "monotonic">): MetricsReader {
   return new MemoryMetrics(clock);
@@ -54,157 +69,189 @@ class MemoryMetrics implements MetricsReader {
   readonly #counters = new Map<string, Series>();
   readonly #samples = new Map<string, Series>();
   readonly #gauges = new Map<string, GaugeCell>();
+  #names = new MetricNames(plainSettings);
+  #showsPrometheus = false;
   #seriesDropped = 0;
-  #startedAt: Millis;
-  #startedWall: EpochMillis;
-  #last: Pick<MetricsSnapshot, "at" | "counters" | "samples"> | undefined;
+  /** Counts intervals, those in which nothing happened too. */
+  #epoch = 0;
+  #epochAt: Millis;
+  #epochWall: EpochMillis;
+  /** The one before; undefined while there was none. */
+  #last: EpochMillis | undefined;
+  #sweptAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Pick<Clock, "wall" | "monotonic">) {
     this.#clock = clock;
-    this.#startedAt = clock.monotonic();
-    this.#startedWall = clock.wall();
+    const wall = clock.wall();
+    this.#epochWall = begun(wall);
+    this.#epochAt = clock.monotonic() - (wall - this.#epochWall);
   }
 
-  counter(name: string, labels: Labels = {}): { add(amount: number): void } {
-    const series = this.#series(this.#counters, name, labels);
-    return { add: (amount) => this.#observe(series, amount) };
+  configure(settings: MetricsSettings): void {
+    this.#names = new MetricNames(settings);
+    this.#showsPrometheus = settings.prometheusRetention > 0;
+    for (const table of [this.#counters, this.#samples])
+      for (const series of table.values()) series.kept = this.#names.keeps(this.#names.full(series.name));
+    for (const cell of this.#gauges.values()) cell.kept = this.#names.keeps(this.#names.fullGauge(cell.name));
   }
 
-  sample(name: string, labels: Labels = {}): { observe(value: number): void } {
-    const series = this.#series(this.#samples, name, labels);
-    return { observe: (value) => this.#observe(series, value) };
+  counter(name: string, labels: Labels = {}): Counter {
+    const table = this.#counters;
+    let series = this.#series(table, name, labels);
+    return {
+      add: (amount) => {
+        if (!series.attached) series = this.#again(table, series);
+        this.#observe(series, amount, false);
+      },
+    };
+  }
+
+  sample(name: string, labels: Labels = {}): Sample {
+    const table = this.#samples;
+    let series = this.#series(table, name, labels);
+    return {
+      observe: (value) => {
+        if (!series.attached) series = this.#again(table, series);
+        this.#observe(series, value, this.#showsPrometheus);
+      },
+    };
   }
 
   gauge(name: string, labels: Labels = {}): { set(value: number): void } {
-    const key = keyOf(name, labels);
-    let cell = this.#gauges.get(key);
-    if (cell === undefined) {
-      cell = new GaugeCell(name, labels);
-      if (this.#hasRoom()) this.#gauges.set(key, cell);
-    }
-    return cell;
+    let cell = this.#cell(name, labels);
+    return {
+      set: (value) => {
+        if (!cell.attached) cell = this.#again(this.#gauges, cell);
+        if (!cell.kept || !cell.attached) return;
+        const now = this.#clock.monotonic();
+        if (now - this.#epochAt >= intervalMillis) this.#turn(now);
+        cell.set(Math.fround(value), this.#epoch, now);
+      },
+    };
   }
 
   snapshot(): MetricsSnapshot {
-    this.#turn();
-    const last = this.#last ?? {
-      at: this.#startedWall,
-      counters: intervalOf(this.#counters),
-      samples: intervalOf(this.#samples),
-    };
+    this.#turn(this.#clock.monotonic());
+    const epoch = this.#last === undefined ? this.#epoch : this.#epoch - 1;
+    const gauges: Gauge[] = [];
+    for (const cell of this.#gauges.values()) {
+      const value = cell.kept ? cell.during(epoch) : undefined;
+      if (value !== undefined) gauges.push({ name: this.#names.fullGauge(cell.name), labels: cell.labels, value });
+    }
     return {
-      ...last,
+      at: this.#last ?? this.#epochWall,
       intervalMillis,
-      gauges: [...this.#gauges.values()]
-        .filter((cell) => cell.value !== undefined)
-        .map((cell) => ({ name: cell.name, labels: cell.labels, value: cell.value ?? 0 })),
-      totals: { counters: totalsOf(this.#counters), samples: totalsOf(this.#samples) },
+      counters: this.#during(this.#counters, epoch),
+      samples: this.#during(this.#samples, epoch),
+      gauges,
       seriesDropped: this.#seriesDropped,
     };
   }
 
-  #observe(series: Series, value: number): void {
-    if (this.#clock.monotonic() - this.#startedAt >= intervalMillis) this.#turn();
-    series.interval.add(value);
-    series.total.add(value);
+  totals(): MetricsTotals | undefined {
+    const names = this.#names;
+    const retention = names.settings.prometheusRetention;
+    if (retention <= 0) return undefined;
+    const now = this.#clock.monotonic();
+    const shown = (series: Series): boolean => series.kept && series.total().count > 0 && now - series.touchedAt <= retention;
+    return {
+      gauges: [...this.#gauges.values()]
+        .filter((cell) => cell.kept && cell.isSet && now - cell.touchedAt <= retention)
+        .map((cell) => ({ name: names.fullGauge(cell.name), labels: cell.labels, value: cell.value })),
+      counters: [...this.#counters.values()]
+        .filter(shown)
+        .map((series) => ({ ...series.total(), name: names.full(series.name) })),
+      samples: [...this.#samples.values()].filter(shown).map((series) => ({
+        ...series.total(),
+        name: names.full(series.name),
+        quantiles: series.quantiles(quantileRanks, now),
+      })),
+    };
   }
 
-  /** No timer: the interval is turned by whoever comes first after its end. */
-  #turn(): void {
-    const elapsed = this.#clock.monotonic() - this.#startedAt;
-    if (elapsed < intervalMillis) return;
-    const passed = Math.floor(elapsed / intervalMillis);
-    // After a silence of more than one interval, the last complete one saw nothing.
-    const silent = passed > 1;
-    this.#last = {
-      at: this.#startedWall + (passed - 1) * intervalMillis,
-      counters: silent ? [] : intervalOf(this.#counters),
-      samples: silent ? [] : intervalOf(this.#samples),
-    };
-    for (const series of this.#counters.values()) series.interval = new Sum();
-    for (const series of this.#samples.values()) series.interval = new Sum();
-    this.#startedAt += passed * intervalMillis;
-    this.#startedWall += passed * intervalMillis;
+  #observe(series: Series, value: number, recent: boolean): void {
+    if (!series.kept || !series.attached) return;
+    const now = this.#clock.monotonic();
+    if (now - this.#epochAt >= intervalMillis) this.#turn(now);
+    // go-metrics carries 32 bits.
+    series.add(Math.fround(value), this.#epoch, now, recent);
+  }
+
+  /** By the wall clock, which may have been set meanwhile: an interval may be shorter for it, never longer. */
+  #turn(now: Millis): void {
+    const passed = Math.floor((now - this.#epochAt) / intervalMillis);
+    if (passed < 1) return;
+    this.#epoch += passed;
+    this.#last = this.#epochWall + (passed - 1) * intervalMillis;
+    const wall = this.#clock.wall();
+    this.#epochWall = begun(wall);
+    this.#epochAt = now - (wall - this.#epochWall);
+  }
+
+  #during(table: ReadonlyMap<string, Series>, epoch: number): Aggregate[] {
+    const found: Aggregate[] = [];
+    for (const series of table.values()) {
+      const aggregate = series.kept ? series.during(epoch) : undefined;
+      if (aggregate !== undefined) found.push({ ...aggregate, name: this.#names.full(aggregate.name) });
+    }
+    return found;
   }
 
   #series(table: Map<string, Series>, name: string, labels: Labels): Series {
     const key = keyOf(name, labels);
-    let series = table.get(key);
-    if (series === undefined) {
-      series = new Series(name, labels);
-      if (this.#hasRoom()) table.set(key, series);
+    return table.get(key) ?? this.#attach(table, new Series(key, name, labels, this.#names.keeps(this.#names.full(name))));
+  }
+
+  #cell(name: string, labels: Labels): GaugeCell {
+    const key = keyOf(name, labels);
+    const kept = (): boolean => this.#names.keeps(this.#names.fullGauge(name));
+    return this.#gauges.get(key) ?? this.#attach(this.#gauges, new GaugeCell(key, name, labels, kept()));
+  }
+
+  /** Stays detached, and counts nothing, where there is no room. */
+  #attach<Kept extends Series | GaugeCell>(table: Map<string, Kept>, series: Kept): Kept {
+    if (this.#size >= seriesCrowded) this.#sweep();
+    if (this.#size >= seriesMax) {
+      this.#seriesDropped++;
+      return series;
     }
+    series.attached = true;
+    table.set(series.key, series);
     return series;
   }
 
-  #hasRoom(): boolean {
-    const room = this.#counters.size + this.#samples.size + this.#gauges.size < seriesMax;
-    if (!room) this.#seriesDropped++;
-    return room;
+  /** For one that had given way, or had found no room. */
+  #again<Kept extends Series | GaugeCell>(table: Map<string, Kept>, series: Kept): Kept {
+    const known = table.get(series.key);
+    if (known !== undefined) return known;
+    if (this.#size >= seriesCrowded) this.#sweep();
+    if (this.#size >= seriesMax) return series;
+    series.attached = true;
+    table.set(series.key, series);
+    return series;
+  }
+
+  get #size(): number {
+    return this.#counters.size + this.#samples.size + this.#gauges.size;
+  }
+
+  #sweep(): void {
+    const now = this.#clock.monotonic();
+    if (now - this.#sweptAt < intervalMillis) return;
+    this.#sweptAt = now;
+    for (const table of [this.#counters, this.#samples, this.#gauges] as const) {
+      for (const [key, series] of table) {
+        if (now - series.touchedAt <= silentAfter || Object.keys(series.labels).length === 0) continue;
+        series.attached = false;
+        table.delete(key);
+      }
+    }
   }
 }
 
-class GaugeCell {
-  readonly name: string;
-  readonly labels: Labels;
-  value: number | undefined;
-
-  constructor(name: string, labels: Labels) {
-    this.name = name;
-    this.labels = labels;
-  }
-
-  set(value: number): void {
-    this.value = value;
-  }
-}
-
-class Series {
-  readonly name: string;
-  readonly labels: Labels;
-  interval = new Sum();
-  readonly total = new Sum();
-
-  constructor(name: string, labels: Labels) {
-    this.name = name;
-    this.labels = labels;
-  }
-}
-
-class Sum {
-  count = 0;
-  sum = 0;
-  min = Infinity;
-  max = -Infinity;
-  sumOfSquares = 0;
-
-  add(value: number): void {
-    this.count++;
-    this.sum += value;
-    this.sumOfSquares += value * value;
-    if (value < this.min) this.min = value;
-    if (value > this.max) this.max = value;
-  }
-}
-
-function intervalOf(table: ReadonlyMap<string, Series>): Aggregate[] {
-  return [...table.values()].filter((series) => series.interval.count > 0).map((series) => aggregate(series, series.interval));
-}
-
-function totalsOf(table: ReadonlyMap<string, Series>): Aggregate[] {
-  return [...table.values()].filter((series) => series.total.count > 0).map((series) => aggregate(series, series.total));
-}
-
-function aggregate(series: Series, sum: Sum): Aggregate {
-  return {
-    name: series.name,
-    labels: series.labels,
-    count: sum.count,
-    sum: sum.sum,
-    min: sum.min,
-    max: sum.max,
-    sumOfSquares: sum.sumOfSquares,
-  };
+/** Of the interval that this moment lies in. */
+function begun(wall: EpochMillis): EpochMillis {
+  return Math.floor(wall / intervalMillis) * intervalMillis;
 }
 
 function keyOf(name: string, labels: Labels): string {

@@ -12,7 +12,7 @@ import { createLogger, type LoggerOptions, type RootLogger } from "./logger.ts";
 import { createMetrics, type MetricsReader } from "./metrics.ts";
 
 export type { LogSink, RootLogger } from "./logger.ts";
-export type { Aggregate, Gauge, MetricsReader, MetricsSnapshot } from "./metrics.ts";
+export type { Aggregate, Gauge, MetricsReader, MetricsSnapshot, MetricsTotals } from "./metrics.ts";
 
 export interface Telemetry {
   readonly logger: RootLogger;

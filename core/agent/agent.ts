@@ -31,6 +31,7 @@ import { type Logger, type LogLevel, type Runtime, type Storage, uuid } from "..
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
+import { AgentMetrics, metricsSettings } from "./agent-metrics.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { CheckRunner } from "./check-runner.ts";
 import { ClientRole } from "./client-role.ts";
@@ -85,6 +86,7 @@ export class Agent implements AgentApi {
   readonly #coordinateSender: CoordinateSender;
   readonly #retryJoins: readonly RetryJoin[];
   readonly #plugins: PluginHost;
+  readonly #metrics: AgentMetrics;
   #config: AgentConfig;
   #stopping: Promise<void> | undefined;
   #left = false;
@@ -92,6 +94,7 @@ export class Agent implements AgentApi {
   constructor(dependencies: AgentDependencies) {
     const { runtime, storage, config, nodeId } = dependencies;
     const { clock, random, crypto } = runtime;
+    runtime.metrics.configure?.(metricsSettings(config.telemetry, runtime.host));
     this.#dependencies = dependencies;
     this.#config = config;
     this.nodeId = nodeId;
@@ -123,7 +126,7 @@ export class Agent implements AgentApi {
       onEnd: (code) => dependencies.onEnd?.(code),
     };
     this.#role = config.server ? new ServerRole(roleOptions) : new ClientRole(roleOptions);
-    this.store = new LimitedStore(this.#role.store, clock, () => this.#config.limits);
+    this.store = new LimitedStore(this.#role.store, clock, () => this.#config.limits, runtime.metrics);
     this.cluster = this.#role.cluster;
     if (this.#role.snapshots !== undefined) this.snapshots = this.#role.snapshots;
     this.autopilot = this.#role.autopilot;
@@ -197,6 +200,12 @@ export class Agent implements AgentApi {
       clusterSize: () => this.cluster.members("lan").length,
       write: (command) => this.store.write(command),
     });
+    this.#metrics = new AgentMetrics({
+      clock,
+      metrics: runtime.metrics,
+      host: runtime.host,
+      look: () => this.#role.tellMetrics(),
+    });
     this.#plugins = new PluginHost({
       plugins: dependencies.plugins,
       runtime,
@@ -221,6 +230,7 @@ export class Agent implements AgentApi {
     for (const warning of this.#config.warnings) this.#logger.log("warn", warning);
     try {
       await this.#role.start();
+      this.#metrics.start();
       await this.#plugins.start();
       await this.#registrations.loadAll();
       this.#logger.log("info", "started state syncer");
@@ -250,6 +260,8 @@ export class Agent implements AgentApi {
       for (const key of plan.ignored) this.#logger.log("warn", "this setting takes effect only after a restart", { key });
       this.#config = plan.config;
       setLogLevel?.(this.#config.logLevel);
+      const { metrics, host } = this.#dependencies.runtime;
+      metrics.configure?.(metricsSettings(this.#config.telemetry, host));
     }
     await this.#registrations.reloadAll();
     this.#antiEntropy.syncFull();
@@ -286,6 +298,7 @@ export class Agent implements AgentApi {
     this.#logger.log("info", "Requesting shutdown");
     this.hooks.notify("agentStopping", {});
     for (const retryJoin of this.#retryJoins) retryJoin.stop();
+    this.#metrics.stop();
     this.#antiEntropy.stop();
     this.#coordinateSender.stop();
     this.#registrations.stop();

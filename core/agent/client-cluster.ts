@@ -116,6 +116,10 @@ export class ClientCluster implements RoleCluster {
     return surface === "serf_lan" ? { host: this.#options.config.serfLanBind, port: this.#port } : undefined;
   }
 
+  tellMetrics(): void {
+    this.#lan?.tellMetrics();
+  }
+
   /** The group `serf_lan` of `consul info`. */
   stats(): Readonly<Record<string, StringMap>> {
     return this.#lan === undefined ? {} : { serf_lan: this.#lan.stats() };
@@ -253,6 +257,7 @@ export class ClientCluster implements RoleCluster {
     return createPool({
       kind: "lan",
       clock,
+      metrics: this.#options.runtime.metrics,
       random,
       crypto,
       datagrams,

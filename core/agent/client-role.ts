@@ -96,6 +96,10 @@ export class ClientRole implements Role {
     await this.#servers.stop();
   }
 
+  tellMetrics(): void {
+    this.cluster.tellMetrics();
+  }
+
   stats(): Readonly<Record<string, StringMap>> {
     return {
       consul: { acl: "disabled", known_servers: String(this.cluster.serverCount), server: "false" },

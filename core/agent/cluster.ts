@@ -98,6 +98,7 @@ export class Cluster implements ClusterApi {
       streams,
       clock: runtime.clock,
       logger: logger.child("rpc"),
+      metrics: runtime.metrics,
       at: { host: config.bindAddr, port: config.ports.server },
       handlers: this.#options.handlers(),
       upgrades: new Map<number, (stream: ByteStream) => Promise<void>>([
@@ -179,6 +180,11 @@ export class Cluster implements ClusterApi {
 
   self(): Member {
     return this.#lan?.self() ?? this.#alone("lan");
+  }
+
+  tellMetrics(): void {
+    this.#lan?.tellMetrics();
+    this.#wan?.tellMetrics();
   }
 
   coordinate(): Coordinate {
@@ -293,6 +299,7 @@ export class Cluster implements ClusterApi {
     return createPool({
       kind,
       clock,
+      metrics: this.#options.runtime.metrics,
       random,
       crypto,
       datagrams,

@@ -12,7 +12,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { CheckFields, CheckStatus, ServiceFields } from "../catalog/records.ts";
 import type { Member } from "../plugin/agent-api.ts";
-import type { Clock, Logger, Timer } from "../ports/mod.ts";
+import { type Clock, type Logger, type Metrics, noMetrics, type Sample, type Timer } from "../ports/mod.ts";
 import { messageOf } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
 import { SessionTimers } from "./session-timers.ts";
@@ -39,11 +39,16 @@ export interface LeaderOptions {
   /** Tells all servers who leads now. */
   readonly announce: () => void;
   readonly now: () => number;
+  readonly metrics?: Metrics;
 }
 
 export class Leader {
   readonly #options: LeaderOptions;
   readonly #sessions: SessionTimers;
+  readonly #barrierTime: Sample;
+  readonly #reconcileTime: Sample;
+  readonly #reconcileMemberTime: Sample;
+  readonly #reapTime: Sample;
   #leading = false;
   /** Rises with each beginning and each end: what began in an earlier one is over. */
   #stage = 0;
@@ -56,6 +61,12 @@ export class Leader {
 
   constructor(options: LeaderOptions) {
     this.#options = options;
+    const { metrics = noMetrics } = options;
+    this.#barrierTime = metrics.sample("leader.barrier");
+    this.#reconcileTime = metrics.sample("leader.reconcile");
+    this.#reconcileMemberTime = metrics.sample("leader.reconcileMember");
+    this.#reapTime = metrics.sample("leader.reapTombstones");
+    const invalidateTime = metrics.sample("session_ttl.invalidate");
     this.#sessions = new SessionTimers({
       clock: options.clock,
       logger: options.logger,
@@ -64,9 +75,16 @@ export class Leader {
         return parsed.kind === "duration" ? parsed.millis : undefined;
       },
       destroy: async (id) => {
+        const begun = options.clock.monotonic();
         await options.write({ kind: "sessionDestroy", id, now: options.now() });
+        invalidateTime.observe(options.clock.monotonic() - begun);
       },
     });
+  }
+
+  /** Sessions with a time to live that this leader watches. */
+  get timedSessions(): number {
+    return this.#sessions.size;
   }
 
   get leading(): boolean {
@@ -94,8 +112,10 @@ export class Leader {
   }
 
   async #attempt(stage: number, onLeading: () => void): Promise<void> {
-    const { catalog, write, announce } = this.#options;
+    const { catalog, write, announce, clock } = this.#options;
+    const begun = clock.monotonic();
     await write({ kind: "barrier" });
+    this.#barrierTime.observe(clock.monotonic() - begun);
     if (stage !== this.#stage) return;
     if (!this.#leading) {
       this.#leading = true;
@@ -177,6 +197,8 @@ export class Leader {
 
   /** One pass over all members. */
   async reconcile(): Promise<void> {
+    const { clock } = this.#options;
+    const begun = clock.monotonic();
     for (const member of this.#options.members()) {
       if (!this.#leading) return;
       try {
@@ -185,11 +207,19 @@ export class Leader {
         this.#options.logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) });
       }
     }
+    this.#reconcileTime.observe(clock.monotonic() - begun);
   }
 
   /** `reaped`: gossip has forgotten it. */
   async reconcileMember(member: Member, reaped = false): Promise<void> {
     if (!this.#leading) return;
+    const { clock } = this.#options;
+    const begun = clock.monotonic();
+    await this.#reconcileOne(member, reaped);
+    this.#reconcileMemberTime.observe(clock.monotonic() - begun);
+  }
+
+  async #reconcileOne(member: Member, reaped: boolean): Promise<void> {
     if (reaped) return this.#forget(member, "reaped");
     switch (member.status) {
       case "alive":
@@ -299,8 +329,10 @@ export class Leader {
       this.#tombstoneTimer = undefined;
       const due = this.#tombstones.shift();
       if (due === undefined || !this.#leading) return;
+      const begun = this.#options.clock.monotonic();
       this.#options
         .write({ kind: "tombstonesReap", index: due.index })
+        .then(() => this.#reapTime.observe(this.#options.clock.monotonic() - begun))
         .catch((error: unknown) =>
           this.#options.logger.log("error", "failed to reap tombstones", { index: due.index, error: messageOf(error) }),
         );

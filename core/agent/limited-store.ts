@@ -7,6 +7,7 @@ import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
+import { type Counter, type Metrics, noMetrics } from "../ports/telemetry.ts";
 import { AgentError } from "../types/errors.ts";
 import { RateLimit } from "../types/rate-limit.ts";
 
@@ -15,11 +16,15 @@ export class LimitedStore implements StoreApi {
   readonly #clock: Clock;
   readonly #limits: () => AgentConfig["limits"];
   readonly #limit: RateLimit;
+  readonly #calls: Counter;
+  readonly #exceeded: Counter;
 
-  constructor(store: StoreApi, clock: Clock, limits: () => AgentConfig["limits"]) {
+  constructor(store: StoreApi, clock: Clock, limits: () => AgentConfig["limits"], metrics: Metrics = noMetrics) {
     this.#store = store;
     this.#clock = clock;
     this.#limits = limits;
+    this.#calls = metrics.counter("client.rpc");
+    this.#exceeded = metrics.counter("client.rpc.exceeded");
     this.#limit = new RateLimit(limits().rpcMaxBurst, clock.monotonic());
   }
 
@@ -39,7 +44,9 @@ export class LimitedStore implements StoreApi {
     query: QueryOf<Kind>,
     consistency: Consistency,
   ): { readonly meta: ReadMeta; readonly answer: Answers[Kind] } | undefined {
-    return this.#isUnlimited() ? this.#store.readNow(query, consistency) : undefined;
+    const found = this.#isUnlimited() ? this.#store.readNow(query, consistency) : undefined;
+    if (found !== undefined) this.#calls.add(1);
+    return found;
   }
 
   async readShared<Kind extends QueryKind, Rendered extends object>(
@@ -51,7 +58,9 @@ export class LimitedStore implements StoreApi {
   }
 
   sharedNow<Rendered extends object>(key: string, consistency: Consistency): Shared<Rendered> | undefined {
-    return this.#isUnlimited() ? this.#store.sharedNow(key, consistency) : undefined;
+    const found = this.#isUnlimited() ? this.#store.sharedNow<Rendered>(key, consistency) : undefined;
+    if (found !== undefined) this.#calls.add(1);
+    return found;
   }
 
   async write(command: Command, options?: { readonly datacenter?: string; readonly token?: string }): Promise<CommandResult> {
@@ -71,7 +80,9 @@ export class LimitedStore implements StoreApi {
 
   #take(): void {
     const { rpcRate, rpcMaxBurst } = this.#limits();
+    this.#calls.add(1);
     if (this.#limit.take(this.#clock.monotonic(), rpcRate, rpcMaxBurst)) return;
+    this.#exceeded.add(1);
     throw new AgentError("rate-limited", { message: "RPC rate limit exceeded" });
   }
 }

@@ -131,6 +131,7 @@ export class Raft {
       store: storage.raft,
       snapshots: storage.snapshots,
       logger,
+      metrics: runtime.metrics,
       content,
       apply: (entries) => this.#options.apply(this.#assembler.assemble(entries)),
       send: (message) => transport?.send(message),

@@ -33,6 +33,8 @@ export interface Role {
   quiesce(): void;
   /** Called after the surfaces closed. */
   stop(): Promise<void>;
+  /** Sets what is measured now and then; called once a second. */
+  tellMetrics(): void;
   /** Groups of `consul info`, beside those every agent has. */
   stats(): Readonly<Record<string, StringMap>>;
 }

@@ -7,7 +7,7 @@
  */
 import type { AutopilotSettings } from "../catalog/records.ts";
 import type { GroupHealth, Member, ServerHealth } from "../plugin/agent-api.ts";
-import type { Clock, Logger, Timer } from "../ports/mod.ts";
+import { type Clock, type Logger, type Metrics, noMetrics, type Timer } from "../ports/mod.ts";
 import { majority } from "../raft/quorum.ts";
 import type { RaftServer } from "../raft/messages.ts";
 import { messageOf } from "../types/errors.ts";
@@ -102,6 +102,7 @@ const lookInterval: Millis = 2000;
 export interface HealthWatchOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   /** What is true now, but for the servers' answers. */
   readonly view: () => Omit<HealthView, "stats" | "before" | "now">;
   /** Rejects for one that does not answer. */
@@ -115,9 +116,14 @@ export class HealthWatch {
   /** Rises with each start and stop: what was begun in an earlier one is void. */
   #stage = 0;
   #timer: Timer | undefined;
+  readonly #healthyGauge: { set(value: number): void };
+  readonly #toleranceGauge: { set(value: number): void };
 
   constructor(options: HealthWatchOptions) {
     this.#options = options;
+    const { metrics = noMetrics } = options;
+    this.#healthyGauge = metrics.gauge("autopilot.healthy");
+    this.#toleranceGauge = metrics.gauge("autopilot.failure_tolerance");
   }
 
   /** The last judgement; without servers before the first one. */
@@ -151,6 +157,8 @@ export class HealthWatch {
     );
     if (stage !== this.#stage) return;
     this.#current = judgeHealth({ ...view(), stats, before: this.#current.servers ?? [], now: clock.wall() });
+    this.#healthyGauge.set(this.#current.healthy ? 1 : 0);
+    this.#toleranceGauge.set(this.#current.failureTolerance);
     const rest = Math.max(0, begun + lookInterval - clock.monotonic());
     this.#timer = clock.after(rest, () => void this.#look(stage));
   }

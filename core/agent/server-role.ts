@@ -13,7 +13,7 @@ import { encode } from "../codec/cbor.ts";
 import { archiveBytesMax } from "../codec/snapshot-archive.ts";
 import { formatDuration } from "../config/duration.ts";
 import type { Member, SnapshotApi } from "../plugin/agent-api.ts";
-import { type Address, formatAddress, type Logger, uuid } from "../ports/mod.ts";
+import { type Address, formatAddress, type Logger, type Metrics, uuid } from "../ports/mod.ts";
 import { raftTiming } from "../raft/messages.ts";
 import { RaftTransport } from "../raft/transport.ts";
 import { decodeKeyringAnswers, encodeKeyringRequest } from "../rpc/endpoints/keyring.ts";
@@ -69,6 +69,7 @@ export class ServerRole implements Role {
   readonly #bootstrap: Bootstrap;
   readonly #care: ServerCare;
   readonly #health: HealthWatch;
+  readonly #gauges: ReturnType<typeof gaugesOf>;
   readonly autopilot: Autopilot;
   #hadLeader = false;
   /** The last time that this server led: it has begun to, or given up. */
@@ -79,6 +80,7 @@ export class ServerRole implements Role {
     const { clock, random, crypto } = runtime;
     const logger = options.logger.child("server");
     this.#options = options;
+    this.#gauges = gaugesOf(runtime.metrics);
     this.#logger = logger;
 
     this.#datacenters = new Datacenters({
@@ -152,6 +154,7 @@ export class ServerRole implements Role {
     this.#leader = new Leader({
       catalog: this.#catalog,
       clock,
+      metrics: runtime.metrics,
       logger,
       datacenter: config.datacenter,
       self: config.nodeName,
@@ -203,6 +206,7 @@ export class ServerRole implements Role {
     });
     this.#health = new HealthWatch({
       clock,
+      metrics: runtime.metrics,
       logger: logger.child("autopilot"),
       view: () => ({
         servers: this.#raft.servers(),
@@ -332,6 +336,21 @@ export class ServerRole implements Role {
     await this.#raft.stop();
     this.#transport?.stop();
     await this.cluster.stop();
+  }
+
+  tellMetrics(): void {
+    const { appliedIndex, last, sessions, blocking, lastContact } = this.#gauges;
+    appliedIndex.set(this.#raft.appliedIndex);
+    last.set(this.#raft.lastIndex);
+    sessions.set(this.#leader.timedSessions);
+    blocking.set(this.#shared.counts.waiters);
+    if (this.#raft.isLeader()) {
+      for (const { id, voter } of this.#raft.servers()) {
+        const progress = voter && id !== this.#options.nodeId ? this.#raft.progressOf(id) : undefined;
+        if (progress !== undefined && Number.isFinite(progress.lastContact)) lastContact.observe(progress.lastContact);
+      }
+    }
+    this.cluster.tellMetrics();
   }
 
   stats(): Readonly<Record<string, StringMap>> {
@@ -476,6 +495,16 @@ export class ServerRole implements Role {
         this.#options.logger.log("error", "failed to reconcile member", { member: member.name, error: messageOf(error) }),
       );
   }
+}
+
+function gaugesOf(metrics: Metrics) {
+  return {
+    appliedIndex: metrics.gauge("raft.applied_index"),
+    last: metrics.gauge("raft.last_index"),
+    sessions: metrics.gauge("session_ttl.active"),
+    blocking: metrics.gauge("rpc.queries_blocking"),
+    lastContact: metrics.sample("raft.leader.lastContact"),
+  };
 }
 
 /** "ip:port" as {@link formatAddress} writes it. */

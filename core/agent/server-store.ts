@@ -20,6 +20,7 @@ import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, 
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
 import { leadershipLost } from "../raft/waiters.ts";
 import { entryCommand } from "../raft/messages.ts";
+import type { Bytes } from "../types/bytes.ts";
 import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
 import type { ServerRequest } from "./forwarding.ts";
@@ -28,6 +29,7 @@ import type { Leader } from "./leader.ts";
 import { LeaderQuestions } from "./leader-questions.ts";
 import type { Raft } from "./raft.ts";
 import type { SharedReads } from "./shared-reads.ts";
+import { peekKind, StoreMetrics } from "./store-metrics.ts";
 
 /** Requests held without a leader; more are refused at once. */
 const heldMax = 10_000;
@@ -52,6 +54,7 @@ export interface ServerStoreOptions {
   readonly elsewhere: (datacenter: string) => StoreApi;
   readonly clock: Clock;
   readonly config: () => AgentConfig;
+  readonly metrics?: StoreMetrics;
 }
 
 type ServedRequest = Extract<ServerRequest, { readonly kind: "write" | "writePiece" | "readIndex" | "renewSession" }>;
@@ -60,6 +63,7 @@ export class ServerStore implements StoreApi {
   readonly #options: ServerStoreOptions;
   readonly #held = new Set<Held>();
   readonly #questions: LeaderQuestions;
+  readonly #metrics: StoreMetrics;
   #stopped = false;
   readonly #rounds = { default: new SharedRound(), consistent: new SharedRound() };
 
@@ -68,6 +72,7 @@ export class ServerStore implements StoreApi {
 
   constructor(options: ServerStoreOptions) {
     this.#options = options;
+    this.#metrics = options.metrics ?? new StoreMetrics();
     this.#questions = new LeaderQuestions({
       clock: options.clock,
       leader: () => options.raft.leader(),
@@ -96,9 +101,17 @@ export class ServerStore implements StoreApi {
   ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
     const remote = this.#remote(options.datacenter);
     if (remote !== undefined) return remote.read<Kind>(query, options);
-    await this.#consistent(options.consistency);
+    return this.#metrics.timed(query, this.#options.clock, this.#read<Kind>(query, options.consistency));
+  }
+
+  async #read<Kind extends QueryKind>(
+    query: QueryOf<Kind>,
+    consistency: Consistency,
+  ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
+    await this.#consistent(consistency);
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
-    return { meta: this.#metaFor(options.consistency, index), answer };
+    this.#noteQuery(query, answer);
+    return { meta: this.#metaFor(consistency, index), answer };
   }
 
   readNow<Kind extends QueryKind>(
@@ -107,7 +120,12 @@ export class ServerStore implements StoreApi {
   ): { meta: ReadMeta; answer: Answers[Kind] } | undefined {
     if (!this.#mayAnswerNow(consistency)) return undefined;
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
+    this.#noteQuery(query, answer);
     return { meta: this.meta(index), answer };
+  }
+
+  #noteQuery(query: QueryOf<QueryKind>, answer: unknown): void {
+    this.#metrics.onQuery(query, Array.isArray(answer) ? answer.length > 0 : undefined);
   }
 
   async readShared<Kind extends QueryKind, Rendered extends object>(
@@ -132,13 +150,13 @@ export class ServerStore implements StoreApi {
     const data = encode(command);
     if (this.#options.raft.isLeader()) {
       try {
-        return (await this.#options.raft.propose(data)).result as CommandResult;
+        return (await this.#propose(data, command.kind)) as CommandResult;
       } catch (error) {
         if (!mayTryAgain(error, { here: true, repeatable: false })) throw error;
       }
     }
     const { here, value } = await this.#atLeader<CommandResult>({
-      here: async () => (await this.#options.raft.propose(data)).result as CommandResult,
+      here: async () => (await this.#propose(data, command.kind)) as CommandResult,
       there: (leader) =>
         this.#questions.ask(leader, false, () => this.#sender.send(leader, data, writeTimeout) as Promise<CommandResult>),
       repeatable: false,
@@ -176,7 +194,7 @@ export class ServerStore implements StoreApi {
       case "writePiece":
         return this.#receiver.take(from, request);
       case "write":
-        return (await raft.propose(request.command)).result;
+        return this.#propose(request.command, peekKind(request.command));
       case "readIndex":
         return this.#readIndex(request.consistent);
       case "renewSession":
@@ -184,6 +202,14 @@ export class ServerStore implements StoreApi {
       default:
         return unreachable(request);
     }
+  }
+
+  async #propose(data: Bytes, kind: Command["kind"] | undefined): Promise<unknown> {
+    const { raft, clock } = this.#options;
+    const begun = clock.monotonic();
+    const { result } = await raft.propose(data);
+    this.#metrics.onRequest(kind, clock.monotonic() - begun);
+    return result;
   }
 
   /** Another leads, here or elsewhere, and whoever was held goes on; or nobody does. */
@@ -194,12 +220,16 @@ export class ServerStore implements StoreApi {
 
   /** Applies committed entries, in order; what each answers goes to its proposer. */
   apply(entries: readonly LogEntry[]): readonly unknown[] {
-    const { catalog, leader } = this.#options;
+    const { catalog, leader, clock } = this.#options;
+    let begun = clock.monotonic();
     const results = entries.map((entry) => {
       if (entry.type !== entryCommand) return undefined;
       const command = decodeInPlace(entry.data) as Command; // the catalog copies what it keeps
       const result = catalog.apply(entry.index, command);
       leader.onApplied(entry.index, command, result);
+      const now = clock.monotonic();
+      this.#metrics.onApplied(command, now - begun);
+      begun = now;
       return result;
     });
     catalog.watches.flush();
@@ -244,6 +274,7 @@ export class ServerStore implements StoreApi {
     if (this.#mayAnswerNow(consistency)) return;
     const { raft } = this.#options;
     const consistent = consistency === "consistent";
+    const begun = this.#options.clock.monotonic();
     const round = consistent ? this.#rounds.consistent : this.#rounds.default;
     await this.#atLeader({
       here: async () => raft.whenApplied(await this.#readIndex(consistent), readTimeout),
@@ -253,13 +284,17 @@ export class ServerStore implements StoreApi {
       },
       repeatable: true,
     });
+    if (consistent) this.#metrics.consistentRead.observe(this.#options.clock.monotonic() - begun);
   }
 
   /** A leader that others have deposed, and that has not heard of it, must not say that a session goes on. */
   #renewHere(id: string): boolean {
-    const { leader, raft } = this.#options;
+    const { leader, raft, clock } = this.#options;
     if (!leader.leading || !raft.leaseValid()) throw noLeader();
-    return leader.renewSession(id);
+    const begun = clock.monotonic();
+    const renewed = leader.renewSession(id);
+    this.#metrics.renew.observe(clock.monotonic() - begun);
+    return renewed;
   }
 
   /** Does something at the leader, wherever that is. Tries again while that is safe and `rpc_hold_timeout` is not over. */

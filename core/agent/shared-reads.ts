@@ -47,6 +47,8 @@ export interface SharedReadsOptions {
   };
   /** What goes with a result of this index now. */
   readonly meta: (index: LogIndex) => ReadMeta;
+  /** Told of each read that is answered or waits; `found` is false for an empty list. Must be cheap. */
+  readonly onQuery?: (query: QueryOf<QueryKind>, found: boolean) => void;
 }
 
 interface Waiter {
@@ -66,6 +68,8 @@ interface Entry {
   readonly render: (answer: never, meta: ReadMeta) => object;
   readonly waiters: Set<Waiter>;
   index: LogIndex;
+  /** It has an answer, and that is no empty list. */
+  found: boolean;
   wakes: readonly Topic[];
   unwatch: Unwatch | undefined;
   follower: Follower | undefined;
@@ -115,6 +119,7 @@ export class SharedReads {
     const entry = this.#entries.get(key);
     if (entry?.shared === undefined || entry.follower?.changed !== false) return undefined;
     entry.used = true;
+    this.#options.onQuery?.(entry.query, entry.found);
     return this.#withMeta(entry, entry.shared) as Shared<Rendered>;
   }
 
@@ -127,6 +132,7 @@ export class SharedReads {
     blocking?: Blocking,
   ): Promise<Shared<Rendered>> {
     const { entry, answer } = this.#current(request as unknown as SharedRead<QueryKind, object>);
+    this.#options.onQuery?.(entry.query, entry.found);
     if (blocking === undefined || blocking.minIndex <= 0 || entry.index > blocking.minIndex) {
       return this.#shared(entry, answer) as Shared<Rendered>;
     }
@@ -158,6 +164,7 @@ export class SharedReads {
       render: request.render as (answer: never, meta: ReadMeta) => object,
       waiters: new Set(),
       index: 0,
+      found: false,
       wakes: [],
       unwatch: undefined,
       follower: undefined,
@@ -177,6 +184,7 @@ export class SharedReads {
     try {
       const { index, answer, wakes, stales } = catalog.evaluate<QueryKind>(entry.query);
       entry.index = index;
+      entry.found = Array.isArray(answer) ? answer.length > 0 : answer !== undefined;
       if (entry.unwatch === undefined || !sameTopics(entry.wakes, wakes)) {
         entry.unwatch?.();
         entry.unwatch = catalog.watches.watch(wakes, (abandoned) => this.#onChange(entry, abandoned));

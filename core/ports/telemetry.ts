@@ -1,3 +1,5 @@
+import type { Millis } from "../types/ids.ts";
+
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error";
 
 export interface Logger {
@@ -19,8 +21,42 @@ export interface LogFollow {
 
 export type Labels = Readonly<Record<string, string>>;
 
+/**
+ * Numbers about the agent, under Consul's names without their prefix ("raft.apply"). Ask once for a series and keep it: then
+ * a number costs an addition. Times are milliseconds. What a user chooses belongs into a label, never into a name without
+ * bound; series that nobody has touched for a while may be forgotten, and come back with the next number.
+ */
 export interface Metrics {
-  counter(name: string, labels?: Labels): { add(amount: number): void };
+  counter(name: string, labels?: Labels): Counter;
   gauge(name: string, labels?: Labels): { set(value: number): void };
-  sample(name: string, labels?: Labels): { observe(value: number): void };
+  sample(name: string, labels?: Labels): Sample;
+  /** How series are named and which are kept, from now on. Absent: nothing can be chosen. */
+  configure?(settings: MetricsSettings): void;
 }
+
+export interface Counter {
+  add(amount: number): void;
+}
+
+export interface Sample {
+  observe(value: number): void;
+}
+
+/** Consul 1.8: the block `telemetry`. */
+export interface MetricsSettings {
+  /** Before every name, with a dot between. */
+  readonly prefix: string;
+  /** Between the prefix and a gauge's name; undefined: nothing. */
+  readonly hostname: string | undefined;
+  /** Whether names are kept that no prefix of the lists fits; the longest that fits decides. */
+  readonly filterDefault: boolean;
+  readonly allowed: readonly string[];
+  readonly blocked: readonly string[];
+  /** How long Prometheus is shown a series that nobody touches; 0: Prometheus is shown nothing. */
+  readonly prometheusRetention: Millis;
+}
+
+const unheard: Counter & Sample & { set(value: number): void } = { add() {}, observe() {}, set() {} };
+
+/** Where nobody counts. */
+export const noMetrics: Metrics = { counter: () => unheard, gauge: () => unheard, sample: () => unheard };

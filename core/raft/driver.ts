@@ -12,7 +12,7 @@
  */
 import { type Clock, runSoon, type Timer } from "../ports/clock.ts";
 import type { LogEntry, RaftStore, SnapshotMeta, SnapshotStore } from "../ports/storage.ts";
-import type { Logger } from "../ports/telemetry.ts";
+import type { Logger, Metrics } from "../ports/telemetry.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, assert, type ErrorCode, messageOf, unreachable } from "../types/errors.ts";
 import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
@@ -27,6 +27,7 @@ import {
   type Role,
   snapshotPoint,
 } from "./messages.ts";
+import { RaftMetrics } from "./metrics.ts";
 import { RaftMachine, type RaftMachineOptions } from "./raft.ts";
 import type { Held, Recovered } from "./recovery.ts";
 import { Requests, waitMax } from "./requests.ts";
@@ -55,6 +56,7 @@ export interface RaftDriverOptions {
   readonly store: RaftStore;
   readonly snapshots: SnapshotStore;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   /**
    * Committed entries in order, of every type, each once; gives one result per entry, for its proposer. Must not throw:
    * that stops the driver, since the state machine is then in an unknown state.
@@ -112,6 +114,7 @@ export class RaftDriver {
   readonly #clock: Clock;
   readonly #transfer: SnapshotTransfer;
   readonly #requests: Requests;
+  readonly #metrics: RaftMetrics;
 
   #running = false;
   #turnQueued = false;
@@ -124,14 +127,14 @@ export class RaftDriver {
   /** The machine asked for one that could not be begun yet. */
   #snapshotDue = false;
   #snapshotAgain: Timer | undefined;
-
   readonly #step = (input: RaftInput): void => this.#machine.step(this.#clock.monotonic(), input);
 
   constructor(options: RaftDriverOptions) {
     this.#options = options;
     this.#machine = options.machine;
     this.#clock = options.clock;
-    this.#requests = new Requests(options.clock, () => undefined);
+    this.#metrics = new RaftMetrics(options.metrics);
+    this.#requests = new Requests(options.clock, (took) => this.#metrics.commitTime.observe(took));
     this.#transfer = new SnapshotTransfer({
       machine: options.machine,
       clock: options.clock,
@@ -173,7 +176,10 @@ export class RaftDriver {
   /** A message from another server. */
   receive(message: RaftMessage): void {
     if (!this.#running) return;
+    const begun = this.#clock.monotonic();
     this.feed({ kind: "message", message });
+    const now = this.#clock.monotonic();
+    this.#metrics.onReceived(message, now, now - begun);
     if (message.kind === "snapshotChunk" || message.kind === "snapshotChunkReply") this.#transfer.receive(message);
   }
 
@@ -191,6 +197,7 @@ export class RaftDriver {
     }
     const refusal = this.#refusal(this.#requests.proposals);
     if (refusal !== undefined) return Promise.reject(refusal);
+    this.#metrics.apply.add(1);
     this.#queueTurn();
     return this.#requests.propose({ type, data });
   }
@@ -216,6 +223,7 @@ export class RaftDriver {
 
   /** Resolves when a linearizable read may be answered from the state machine, with the index it reflects at least. */
   readIndex(): Promise<LogIndex> {
+    this.#metrics.verifyLeader.add(1);
     const machine = this.#machine;
     if (
       this.#running &&
@@ -313,7 +321,8 @@ export class RaftDriver {
     if (!this.#running) return;
     try {
       this.#requests.submit(this.#step);
-      for (const message of this.#machine.takeMessages()) this.#options.send(message);
+      const messages = this.#machine.takeMessages();
+      if (messages.length > 0) this.#send(messages);
       for (const event of this.#machine.takeEvents()) this.#onEvent(event);
       if (this.#writing === undefined) this.#write();
       this.#apply();
@@ -323,9 +332,18 @@ export class RaftDriver {
     }
   };
 
+  #send(messages: readonly RaftMessage[]): void {
+    const now = this.#clock.monotonic();
+    for (const message of messages) {
+      this.#metrics.onSent(message, now);
+      this.#options.send(message);
+    }
+  }
+
   #onEvent(event: RaftEvent): void {
     switch (event.kind) {
       case "role":
+        this.#metrics.onRole(event.role, event.leader, this.#clock.monotonic());
         if (event.role !== "leader") this.#requests.leadershipLost();
         this.#options.onLeader({
           role: event.role,
@@ -365,7 +383,8 @@ export class RaftDriver {
 
   /** The disk lane. One write in flight: whatever arrives meanwhile becomes the next one. */
   #write(): void {
-    const next = this.#machine.takeWrite(this.#clock.monotonic());
+    const begun = this.#clock.monotonic();
+    const next = this.#machine.takeWrite(begun);
     if (next === undefined) return;
     const { store } = this.#options;
     const { write, compactTo, ticket } = next;
@@ -373,6 +392,7 @@ export class RaftDriver {
     this.#writing = durable.then(
       () => {
         this.#writing = undefined;
+        this.#noteWritten(write.entries?.length ?? 0, this.#clock.monotonic() - begun);
         this.feed({ kind: "written", ticket });
       },
       (error: unknown) => {
@@ -383,15 +403,34 @@ export class RaftDriver {
     );
   }
 
+  #noteWritten(entries: number, took: Millis): void {
+    if (entries === 0) return;
+    if (this.#machine.role !== "leader") {
+      this.#metrics.storeLogs.observe(took);
+      return;
+    }
+    this.#metrics.dispatchLog.observe(took);
+    this.#metrics.dispatchNumLogs.set(entries);
+  }
+
+  #noteApplied(entries: readonly LogEntry[], took: Millis): void {
+    for (const entry of entries) if (entry.type === entryCommand) this.#metrics.fsmApply.observe(took / entries.length);
+    if (this.#machine.role === "leader") this.#metrics.commitNumLogs.set(entries.length);
+    else this.#metrics.processLogs.observe(took);
+  }
+
   /** The state-machine lane. */
   #apply(): void {
     if (this.#replacing) return;
     const entries = this.#machine.takeCommitted(applyBytesMax);
     const last = entries[entries.length - 1];
     if (last === undefined) return;
+    const begun = this.#clock.monotonic();
     const results = this.#options.apply(entries);
+    const now = this.#clock.monotonic();
+    this.#noteApplied(entries, now - begun);
     this.#step({ kind: "applied", index: last.index });
-    this.#requests.applied(entries, results, this.#clock.monotonic());
+    this.#requests.applied(entries, results, now);
     this.#requests.release(last.index);
     this.#takeDueSnapshot();
     // What applying caused, and the next slice: behind whatever else waits to run, if there is more.
@@ -413,7 +452,14 @@ export class RaftDriver {
       throw new AgentError("closed", { message: "Cannot take a snapshot: the state machine is not at rest" });
     try {
       logger.log("info", "starting snapshot up to", { index: this.#machine.appliedIndex });
-      const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));
+      const started = this.#clock.monotonic();
+      const captured = begun(content.capture());
+      const capturedAt = this.#clock.monotonic();
+      const meta = await snapshots.save(this.#machine.snapshotPoint(), captured);
+      const savedAt = this.#clock.monotonic();
+      this.#metrics.fsmSnapshot.observe(capturedAt - started);
+      this.#metrics.persistSnapshot.observe(savedAt - capturedAt);
+      this.#metrics.takeSnapshot.observe(savedAt - started);
       logger.log("info", "snapshot complete up to", { index: meta.index });
       this.feed({ kind: "snapshotTaken", index: meta.index, size: meta.size });
       return meta;
@@ -429,6 +475,7 @@ export class RaftDriver {
     const { content, snapshots } = this.#options;
     if (!this.#running || content === undefined || this.#replacing || meta.index <= this.#machine.appliedIndex) return false;
     this.#replacing = true;
+    const started = this.#clock.monotonic();
     try {
       await content.restore(snapshots.read(meta));
     } catch (error) {
@@ -437,6 +484,9 @@ export class RaftDriver {
       throw error;
     }
     this.#replacing = false;
+    const took = this.#clock.monotonic() - started;
+    this.#metrics.fsmRestore.observe(took);
+    this.#metrics.installSnapshot.observe(took);
     this.#options.logger.log("info", "Installed remote snapshot", { index: meta.index });
     this.feed({ kind: "snapshotInstalled", from, term, point: snapshotPoint(meta) });
     this.#requests.release(this.#machine.appliedIndex);

@@ -13,7 +13,7 @@ import { ValueReader } from "../codec/value-stream.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Address, formatAddress } from "../ports/net.ts";
 import type { ByteStream, StreamListener, Streams, Tls, TlsOptions } from "../ports/streams.ts";
-import type { Logger } from "../ports/telemetry.ts";
+import { type Counter, type Logger, type Metrics, noMetrics } from "../ports/telemetry.ts";
 import type { Cancel } from "../types/cancel.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
@@ -36,6 +36,7 @@ export interface RpcServerOptions {
   readonly streams: Streams;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   /** Port 0 takes any that is free. */
   readonly at: Address;
   /** By "Service.Method". */
@@ -81,9 +82,18 @@ class Server implements RpcServer {
   readonly #perClient = new Map<string, number>();
   readonly #budget = new ByteBudget(requestBytesInFlightMax);
   #stopped = false;
+  readonly #accepted: Counter;
+  readonly #requests: Counter;
+  readonly #requestErrors: Counter;
+  readonly #handedOver: Counter;
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
+    const { metrics = noMetrics } = options;
+    this.#accepted = metrics.counter("rpc.accept_conn");
+    this.#requests = metrics.counter("rpc.request");
+    this.#requestErrors = metrics.counter("rpc.request_error");
+    this.#handedOver = metrics.counter("rpc.raft_handoff");
   }
 
   get local(): Address {
@@ -115,6 +125,7 @@ class Server implements RpcServer {
       stream.abort(new AgentError("rate-limited", { message: "too many connections" }));
       return;
     }
+    this.#accepted.add(1);
     this.#connections.add(stream);
     this.#perClient.set(client, open + 1);
     try {
@@ -135,6 +146,7 @@ class Server implements RpcServer {
     const { clock, limits, logger, tls, upgrades } = this.#options;
     const { type, rest } = await readFirstByte(stream, { clock, timeout: limits.handshakeTimeout });
     const upgrade = upgrades?.get(type);
+    if (type === firstByte.ownRaft) this.#handedOver.add(1);
     if (upgrade !== undefined) return upgrade(rest);
     switch (type) {
       case firstByte.consul:
@@ -202,6 +214,7 @@ class Server implements RpcServer {
   async #serveCall(reader: ValueReader, stream: ByteStream, cancel: Cancel): Promise<boolean> {
     const request = await readRequest(reader);
     if (request === undefined) return false;
+    this.#requests.add(1);
     const handler = this.#options.handlers.get(request.method);
     const response =
       handler === undefined
@@ -216,6 +229,7 @@ class Server implements RpcServer {
       const body = await handler(new Fields(request.args), { method: request.method, from: stream.remote, cancel });
       return encodeResponse(request, "", body);
     } catch (error) {
+      this.#requestErrors.add(1);
       // An empty text would read as success.
       return encodeResponse(request, messageOf(error) || "internal error", {});
     }

@@ -11,7 +11,7 @@ import { type Address, formatAddress } from "../ports/net.ts";
 import { type Random, shuffle } from "../ports/random.ts";
 import type { FileStore } from "../ports/storage.ts";
 import type { Streams } from "../ports/streams.ts";
-import type { Logger } from "../ports/telemetry.ts";
+import type { Logger, Metrics } from "../ports/telemetry.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { Evidence } from "../plugin/evidence.ts";
 import { lanDefaults, type SwimConfig } from "../swim/config.ts";
@@ -19,6 +19,7 @@ import { GossipDriver } from "../swim/driver.ts";
 import { ipBytes } from "../swim/ip.ts";
 import { Keyring } from "../swim/keyring.ts";
 import { metaBytesMax } from "../swim/messages.ts";
+import { type SwimMeasure, SwimMetrics } from "../swim/metrics.ts";
 import { type Bytes, emptyBytes } from "../types/bytes.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
@@ -26,6 +27,7 @@ import { consulVersion, serfDefaults, type SerfConfig } from "./config.ts";
 import { evidenceOf } from "./evidence.ts";
 import { encodeKeyRequest, type KeyOperation, keyQueries, type KeySummary, summarise } from "./keys.ts";
 import type { SerfEvent, SerfInput } from "./inputs.ts";
+import { type SerfMeasure, SerfMetrics } from "./metrics.ts";
 import { SerfMachine, snapshotOf } from "./serf.ts";
 import { loadSnapshot, type SnapshotContent, SnapshotFile } from "./snapshot.ts";
 import { encodeSerf, encodeTags } from "./wire.ts";
@@ -38,6 +40,7 @@ export interface PoolOptions {
   readonly datagrams: Datagrams;
   readonly streams: Streams;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   /** Ends the names of this pool's loggers: "serf.lan" and "memberlist.lan". */
   readonly kind: "lan" | "wan";
 
@@ -102,6 +105,8 @@ export interface Pool {
   evidence(node?: string): Evidence;
   /** Where another member said that it is; this one's own for its own name. Undefined: not known yet. */
   coordinateOf(name: string): Coordinate | undefined;
+  /** Sets what is measured now and then. */
+  tellMetrics(): void;
   /** The group serf_lan or serf_wan of `consul info`. */
   stats(): Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -137,6 +142,10 @@ class GossipPool implements Pool {
   readonly #driver: GossipDriver;
   readonly #serfLogger: Logger;
   readonly #swimLogger: Logger;
+  readonly #swimMetrics: SwimMetrics;
+  readonly #serfMetrics: SerfMetrics;
+  /** A round of gossip that is not on its way yet. */
+  #gossipBegunAt: Millis | undefined;
   #machine: SerfMachine | undefined;
   #port = 0;
   #stopped = false;
@@ -154,6 +163,8 @@ class GossipPool implements Pool {
     this.#keyring = options.keyring ?? new Keyring();
     this.#serfLogger = options.logger.child(`serf.${options.kind}`);
     this.#swimLogger = options.logger.child(`memberlist.${options.kind}`);
+    this.#swimMetrics = new SwimMetrics(options.metrics);
+    this.#serfMetrics = new SerfMetrics(options.metrics);
     this.#driver = new GossipDriver(
       {
         clock: options.clock,
@@ -168,6 +179,7 @@ class GossipPool implements Pool {
         verifyIncoming: options.verifyIncoming ?? true,
         verifyOutgoing: options.verifyOutgoing ?? true,
         streamTimeout: options.timing?.streamTimeout ?? 10_000,
+        metrics: this.#swimMetrics,
       },
     );
   }
@@ -185,6 +197,7 @@ class GossipPool implements Pool {
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
     this.#machine = new SerfMachine({
       keyring: this.#keyring,
+      measured: (what, value) => this.#onMeasure(what, value),
       ...(before === undefined ? {} : { resume: before }),
       // A fork of its own: the LAN and the WAN pool of one agent must not draw the same numbers.
       random: random.fork(`gossip ${kind}`),
@@ -195,7 +208,13 @@ class GossipPool implements Pool {
     this.#turn();
     if (snapshot !== undefined) {
       const { clock } = this.#options;
-      this.#snapshot = new SnapshotFile({ ...snapshot, clock, logger: this.#serfLogger, content: () => this.#remembered() });
+      this.#snapshot = new SnapshotFile({
+        ...snapshot,
+        clock,
+        logger: this.#serfLogger,
+        metrics: this.#serfMetrics,
+        content: () => this.#remembered(),
+      });
       this.#snapshot.touch();
     }
     if (before !== undefined) void this.#rejoin(before.alive);
@@ -336,6 +355,12 @@ class GossipPool implements Pool {
     return evidenceOf(this.#running().swim, node, this.#options.clock.wall() - this.#driver.now());
   }
 
+  tellMetrics(): void {
+    if (this.#machine === undefined) return;
+    this.#serfMetrics.onQueues(this.#machine.queueLengths);
+    this.#swimMetrics.onHealthScore(this.#machine.swim.healthScore);
+  }
+
   stats(): Readonly<Record<string, string>> {
     const { members, times, queueLengths, swim, coordinates } = this.#running();
     return {
@@ -374,9 +399,23 @@ class GossipPool implements Pool {
     this.#driver.nudge();
   }
 
+  #onMeasure(what: SwimMeasure | SerfMeasure, value: number): void {
+    if (what === "gossip") this.#gossipBegunAt = this.#driver.now();
+    else if (what === "probe") this.#swimMetrics.probeNode.observe(value);
+    else this.#serfMetrics.onMeasure(what, value);
+  }
+
   #turn(): void {
+    if (this.#gossipBegunAt !== undefined) {
+      this.#swimMetrics.gossip.observe(this.#driver.now() - this.#gossipBegunAt);
+      this.#gossipBegunAt = undefined;
+    }
     for (const event of this.#machine?.takeEvents() ?? []) {
-      if ("member" in event) this.#changes++;
+      if ("member" in event) {
+        this.#changes++;
+        this.#serfMetrics.onMember(event.kind);
+      } else if (event.kind === "user") this.#serfMetrics.onUserEvent(event.name);
+      else if (event.kind === "query") this.#serfMetrics.onQuery();
       if (event.kind === "keys") void this.#storeKeys(event.change);
       if (event.kind === "answer") this.#answered(event.token, event);
       else if (event.kind === "answered") this.#settle(event.token);

@@ -18,6 +18,8 @@ import type { LogLevel } from "../ports/telemetry.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import type { SwimConfig } from "../swim/config.ts";
 import type { SwimDelegate } from "../swim/delegate.ts";
+import type { SwimMeasure } from "../swim/metrics.ts";
+import type { SerfMeasure } from "./metrics.ts";
 import { GossipQueue } from "../swim/gossip-queue.ts";
 import { ipText } from "../swim/ip.ts";
 import { Keyring } from "../swim/keyring.ts";
@@ -29,7 +31,7 @@ import { unreachable } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { Caretaker } from "./caretaker.ts";
 import type { SerfConfig } from "./config.ts";
-import { CoordinateClient } from "./coordinates.ts";
+import { CoordinateClient, distance } from "./coordinates.ts";
 import { EventRing } from "./events.ts";
 import type { SerfEvent, SerfInput } from "./inputs.ts";
 import { LamportClock } from "./lamport.ts";
@@ -57,6 +59,7 @@ export class SerfMachine implements GossipMachine {
   readonly #intentQueue: GossipQueue;
   readonly #queryQueue: GossipQueue;
   readonly #eventQueue: GossipQueue;
+  readonly #measured: (what: SwimMeasure | SerfMeasure, value: number) => void;
   #meta: Bytes;
   #events: SerfEvent[] = [];
   #now: Millis = 0;
@@ -73,8 +76,11 @@ export class SerfMachine implements GossipMachine {
     readonly known?: readonly MemberClaim[];
     /** Lamport times of an earlier life: what was seen then is no news now. */
     readonly resume?: { readonly clock: number; readonly eventClock: number; readonly queryClock: number };
+    /** For metrics. Called from within a step: it must not step the machine. */
+    readonly measured?: (what: SwimMeasure | SerfMeasure, value: number) => void;
   }) {
     this.#config = parts.serf;
+    this.#measured = parts.measured ?? (() => {});
     this.#ownPort = parts.swim.port;
     if (parts.resume !== undefined) {
       const { clock, eventClock, queryClock } = parts.resume;
@@ -255,6 +261,7 @@ export class SerfMachine implements GossipMachine {
             `serf: Name conflict for '${member.name}' both ${member.host}:${member.port} and ${theirs} are claiming`,
           );
       },
+      measured: (what, value) => this.#measured(what, value),
       log: (level, message, fields) => this.#log(level, message, fields),
     };
   }
@@ -284,12 +291,14 @@ export class SerfMachine implements GossipMachine {
   #acked(member: MemberState, roundTrip: Millis, payload: Bytes | undefined): void {
     if (!this.#config.coordinates || payload === undefined || payload.length === 0) return;
     const coordinate = decodeCoordinate(payload);
+    const before = this.#coordinates.coordinate;
     if (coordinate === undefined || !this.#coordinates.observe(member.name, coordinate, roundTrip / 1000)) {
       this.#log("trace", `serf: Rejected coordinate from ${member.name}`);
-    }
+    } else this.#measured("adjustment", distance(before, this.#coordinates.coordinate) * 1000);
   }
 
   #received(view: Bytes): void {
+    this.#measured("received", view.length);
     // A copy, because it may be kept for passing on: a view would keep the whole packet.
     const payload = view.slice();
     let message: SerfMessage;
@@ -405,6 +414,7 @@ export class SerfMachine implements GossipMachine {
     for (const queue of [this.#intentQueue, this.#queryQueue, this.#eventQueue]) {
       for (const content of queue.take(overhead, bytesLeft)) {
         taken.push(content);
+        this.#measured("sent", content.length);
         bytesLeft -= overhead + content.length;
       }
     }

@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import { type Address, formatAddress } from "../ports/net.ts";
 import type { FileStore } from "../ports/storage.ts";
 import type { Logger } from "../ports/telemetry.ts";
+import type { SerfMetrics } from "./metrics.ts";
 import { text, utf8 } from "../types/bytes.ts";
 import { messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
@@ -73,6 +74,7 @@ export class SnapshotFile {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #metrics: Pick<SerfMetrics, "snapshotAppend"> | undefined;
   readonly #content: () => SnapshotContent;
   #timer: Timer | undefined;
   #written = "";
@@ -83,8 +85,10 @@ export class SnapshotFile {
     readonly name: string;
     readonly clock: Clock;
     readonly logger: Logger;
+    readonly metrics?: Pick<SerfMetrics, "snapshotAppend">;
     readonly content: () => SnapshotContent;
   }) {
+    this.#metrics = options.metrics;
     this.#files = options.files;
     this.#name = options.name;
     this.#clock = options.clock;
@@ -115,8 +119,10 @@ export class SnapshotFile {
   async #write(): Promise<void> {
     const content = renderSnapshot(this.#content());
     if (content === this.#written) return;
+    const begun = this.#clock.monotonic();
     try {
       await this.#files.put(this.#name, utf8(content));
+      this.#metrics?.snapshotAppend.observe(this.#clock.monotonic() - begun);
       this.#written = content;
     } catch (error) {
       this.#logger.log("error", `serf: Failed to update snapshot: ${messageOf(error)}`);

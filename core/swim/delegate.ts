@@ -3,6 +3,7 @@ import type { Bytes } from "../types/bytes.ts";
 import type { Millis } from "../types/ids.ts";
 import type { MemberState } from "./members.ts";
 import type { Alive, MemberClaim } from "./messages.ts";
+import type { SwimMeasure } from "./metrics.ts";
 
 /**
  * The layer above SWIM, as SWIM sees it. Called from within a step: it answers at once, changes only its own state and
@@ -34,5 +35,7 @@ export interface SwimDelegate {
   updated(member: MemberState): void;
   /** Another address claims a name that is taken. */
   conflicted(member: MemberState, other: Alive): void;
+  /** For metrics: milliseconds a probe took, whatever came of it; or that a round of gossip begins, with how many are told. */
+  measured?(what: SwimMeasure, value: number): void;
   log(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void;
 }

@@ -14,6 +14,7 @@ import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { encryptionOverhead, sendingKey } from "./encryption.ts";
 import type { Keyring } from "./keyring.ts";
+import { SwimMetrics } from "./metrics.ts";
 import { openPacket, packPacket, undecipherable } from "./packets.ts";
 import type { StreamPing } from "./probe.ts";
 import { encodeStream, readStream, type StreamMessage, type StreamOptions } from "./streams.ts";
@@ -39,6 +40,7 @@ export interface DriverOptions {
   readonly streamTimeout?: Millis;
   /** memberlist's UDP budget. Default 1,400. */
   readonly packetBytesMax?: number;
+  readonly metrics?: SwimMetrics;
 }
 
 /** Exchanges that others may have open with us; memberlist drops more, too. */
@@ -55,6 +57,7 @@ export class GossipDriver {
   readonly #streamOptions: StreamOptions;
   readonly #streamTimeout: Millis;
   readonly #packetBytesMax: number;
+  readonly #metrics: SwimMetrics;
   #socket: DatagramSocket | undefined;
   #listener: StreamListener | undefined;
   #machine: GossipMachine | undefined;
@@ -78,6 +81,7 @@ export class GossipDriver {
       verifyIncoming: options.verifyIncoming ?? true,
     };
     this.#streamTimeout = options.streamTimeout ?? 10_000;
+    this.#metrics = options.metrics ?? new SwimMetrics();
     this.#packetBytesMax = options.packetBytesMax ?? 1400;
   }
 
@@ -129,12 +133,15 @@ export class GossipDriver {
   async pushPull(to: Address, join: boolean, options: { readonly joining?: boolean } = {}): Promise<void> {
     const machine = this.#machine;
     if (machine === undefined || this.#closed) throw new AgentError("closed", { message: "gossip is not running" });
+    const begun = this.now();
     const reply = await this.#exchange(to, { kind: "pushPull", ...machine.localState(join) }, this.#streamTimeout);
     if (reply?.kind === "refusal") throw new AgentError("rejected", { message: `remote error: ${reply.reason}` });
     if (reply?.kind !== "pushPull") throw new AgentError("connection-closed", { message: "EOF" });
     const state = { join, members: reply.members, userState: reply.userState };
     const refusal = machine.mergeRefusal(state);
     if (refusal !== undefined) throw new AgentError("rejected", { message: refusal });
+    this.#metrics.pushPullNode.observe(this.now() - begun);
+    this.#metrics.onClaims(state.members);
     this.#step({ kind: "remoteState", state, joining: options.joining === true });
   }
 
@@ -160,7 +167,9 @@ export class GossipDriver {
     const { sealer, compress } = this.#streamOptions;
     const bytesMax = this.#packetBytesMax - (sendingKey(sealer) === undefined ? 0 : encryptionOverhead);
     for (const packet of machine.takePackets(bytesMax)) {
-      this.#socket?.send(packet.to, packPacket(packet.parts, { checksum: packet.checksum, compress, sealer }));
+      const packed = packPacket(packet.parts, { checksum: packet.checksum, compress, sealer });
+      this.#metrics.udpSent.add(packed.length);
+      this.#socket?.send(packet.to, packed);
     }
     for (const request of machine.takeStreamRequests()) void this.#serve(request);
     this.#onTurn();
@@ -172,13 +181,17 @@ export class GossipDriver {
 
   #receive(packet: Packet): void {
     if (this.#machine === undefined || this.#closed) return;
+    this.#metrics.udpReceived.add(packet.payload.length);
     const { messages, problems } = openPacket(packet.payload, this.#streamOptions);
     for (const problem of problems) {
       const what = problem === undecipherable ? "Decrypt packet failed" : "Dropped a packet or a part of it";
       this.#complain(`memberlist: ${what}: ${problem} from=${formatAddress(packet.from)}`);
     }
     const receivedAt = Math.min(packet.receivedAt, this.now());
-    for (const message of messages) this.#step({ kind: "datagram", from: packet.from, message, receivedAt });
+    for (const message of messages) {
+      this.#metrics.onMessage(message);
+      this.#step({ kind: "datagram", from: packet.from, message, receivedAt });
+    }
   }
 
   /** The other side began. */
@@ -188,6 +201,7 @@ export class GossipDriver {
       return;
     }
     this.#inboundStreams++;
+    this.#metrics.tcpAccept.add(1);
     this.#ports.logger.log("debug", `memberlist: Stream connection from=${formatAddress(stream.remote)}`);
     try {
       await this.#within(stream, this.#streamTimeout, () => this.#answer(stream));
@@ -226,7 +240,10 @@ export class GossipDriver {
       const refusal = machine.mergeRefusal(message);
       if (refusal !== undefined)
         this.#complain(`memberlist: Failed push/pull merge: ${refusal} from=${formatAddress(stream.remote)}`);
-      else this.#step({ kind: "remoteState", state: message });
+      else {
+        this.#metrics.onClaims(message.members);
+        this.#step({ kind: "remoteState", state: message });
+      }
     } else if (message?.kind === "ping") {
       if (machine.isMeant(message)) await this.#write(stream, { kind: "ack", sequence: message.sequence, payload: undefined });
       else this.#complain(`memberlist: Got ping for unexpected node ${message.node} from=${formatAddress(stream.remote)}`);
@@ -263,6 +280,7 @@ export class GossipDriver {
 
   async #exchange(to: Address, message: StreamMessage, timeout: Millis): Promise<StreamMessage | undefined> {
     const stream = await this.#ports.streams.connect(to, { timeout });
+    this.#metrics.tcpConnect.add(1);
     return this.#within(stream, timeout, async () => {
       await this.#write(stream, message);
       return readStream(stream, this.#streamOptions);
@@ -299,7 +317,9 @@ export class GossipDriver {
   }
 
   async #write(stream: ByteStream, message: StreamMessage): Promise<void> {
-    if (!stream.write(encodeStream(message, this.#streamOptions))) await stream.drained();
+    const encoded = encodeStream(message, this.#streamOptions);
+    this.#metrics.tcpSent.add(encoded.length);
+    if (!stream.write(encoded)) await stream.drained();
   }
 
   #complain(text: string): void {

@@ -226,6 +226,7 @@ export class Probe {
 
   #succeed(now: Millis, running: Running): void {
     this.#running = undefined;
+    this.#parts.delegate.measured?.("probe", now - running.sentAt);
     this.#parts.awareness.apply(-1);
     this.#nextAt = Math.max(now, running.sentAt + this.#parts.config.probeInterval);
   }
@@ -243,6 +244,7 @@ export class Probe {
     }
     const health = awareness.score;
     this.#running = undefined;
+    delegate.measured?.("probe", now - running.sentAt);
     this.#nextAt = now;
     // Helpers who did not even say "no answer" were not heard: then the fault may be ours.
     awareness.apply(running.nacksExpected > 0 ? Math.max(0, running.nacksExpected - running.nacks) : 1);

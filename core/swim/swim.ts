@@ -341,6 +341,7 @@ export class SwimMachine implements GossipMachine {
       if (member.name === name || member.condition === "left") return false;
       return member.condition !== "dead" || now - member.changedAt <= gossipToTheDead;
     });
+    this.#delegate.measured?.("gossip", targets.length);
     for (const target of targets) this.#post(addressOf(target, port), [], protocolMax(target) >= checksumProtocol, true);
   }
 

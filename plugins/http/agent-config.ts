@@ -155,7 +155,39 @@ function behaviour(config: AgentConfig): JsonObject {
     ConsulRaftLeaderLeaseTimeout: duration(500 * config.raftMultiplier),
     Services: config.services.map((service): Json => ({ ID: service.id, Name: service.name })),
     SessionTTLMin: duration(config.sessionTtlMin),
+    Telemetry: telemetry(config.telemetry),
     SkipLeaveOnInt: config.skipLeaveOnInterrupt,
+  };
+}
+
+function telemetry(settings: AgentConfig["telemetry"]): JsonObject {
+  const rules = (sign: string): string[] =>
+    settings.prefixFilter.filter((rule) => rule.startsWith(sign)).map((rule) => rule.slice(1));
+  return {
+    AllowedPrefixes: rules("+"),
+    BlockedPrefixes: rules("-"),
+    CirconusAPIApp: "",
+    CirconusAPIToken: "hidden",
+    CirconusAPIURL: "",
+    CirconusBrokerID: "",
+    CirconusBrokerSelectTag: "",
+    CirconusCheckDisplayName: "",
+    CirconusCheckForceMetricActivation: "",
+    CirconusCheckID: "",
+    CirconusCheckInstanceID: "",
+    CirconusCheckSearchTag: "",
+    CirconusCheckTags: "",
+    CirconusSubmissionInterval: "",
+    CirconusSubmissionURL: "",
+    Disable: false,
+    DisableHostname: settings.disableHostname,
+    DogstatsdAddr: "",
+    DogstatsdTags: [],
+    FilterDefault: settings.filterDefault,
+    MetricsPrefix: settings.metricsPrefix,
+    PrometheusRetentionTime: duration(settings.prometheusRetentionTime),
+    StatsdAddr: "",
+    StatsiteAddr: "",
   };
 }
 
@@ -257,13 +289,6 @@ const switchedOff: JsonObject = {
   TLSCipherSuites: [],
   TLSMinVersion: "tls12",
   TLSPreferServerCipherSuites: false,
-  Telemetry: {
-    Disable: false,
-    DisableHostname: false,
-    FilterDefault: true,
-    MetricsPrefix: "consul",
-    PrometheusRetentionTime: "0s",
-  },
   UIDir: "",
   UnixSocketGroup: "",
   UnixSocketMode: "",

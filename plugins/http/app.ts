@@ -17,6 +17,7 @@ import type { HttpReply, HttpRequest, Route } from "./extension.ts";
 import { FetchRequest } from "./fetch-request.ts";
 import { acceptsGzip, gzip, gzipRendered } from "./gzip.ts";
 import { logError, logFinished } from "./log.ts";
+import { RouteMetrics } from "./request-metrics.ts";
 import { parseQueryString, type QueryValues } from "./query-string.ts";
 import { emptyReply, errorReply, textReply } from "./reply.ts";
 import { escapePath, parseTarget, type Target } from "./target.ts";
@@ -46,9 +47,14 @@ export class HttpApp {
   readonly #exact: ReadonlyMap<string, Route>;
   /** Longest first. */
   readonly #byPrefix: readonly Route[];
+  /** Of the API's routes. */
+  readonly #metrics: ReadonlyMap<Route, RouteMetrics>;
 
   constructor(context: ApiContext, routes: readonly Route[]) {
     this.#context = context;
+    const { metrics, agent } = context;
+    const counted = routes.filter((route) => route.kind !== "page");
+    this.#metrics = new Map(counted.map((route) => [route, new RouteMetrics(metrics, route.path, agent.config.nodeName)]));
     this.#exact = new Map(routes.map((route) => [route.path, route]));
     this.#byPrefix = inOrder(routes).filter((route) => route.path.endsWith("/"));
     this.#prefixes = new Set(routes.map((route) => route.path).filter((path) => path.endsWith("/")));
@@ -109,8 +115,21 @@ export class HttpApp {
     return ui ? redirect(method, uiContentPath) : textReply(200, "Consul Agent");
   }
 
+  /** How requests for a route's path are counted; undefined: they are not. */
+  metricsOf(route: Route): RouteMetrics | undefined {
+    return this.#metrics.get(route);
+  }
+
   /** Runs a route as Consul runs an endpoint. The reply is complete but for {@link finish}. Never rejects. */
   async serve(route: Route, incoming: Incoming): Promise<HttpReply> {
+    const { clock } = this.#context;
+    const begun = clock.monotonic();
+    const reply = await this.#serve(route, incoming);
+    this.#metrics.get(route)?.onAnswered(incoming.method, reply.status, clock.monotonic() - begun);
+    return reply;
+  }
+
+  async #serve(route: Route, incoming: Incoming): Promise<HttpReply> {
     const { config } = this.#context.agent;
     const { method, path } = incoming;
     const query = parseQueryString(incoming.rawQuery);

@@ -25,6 +25,7 @@ import { splitBlocking } from "./hot-reads.ts";
 import { logError, logFinished } from "./log.ts";
 import { parseWait } from "./query.ts";
 import type { QueryValues } from "./query-string.ts";
+import type { RouteMetrics } from "./request-metrics.ts";
 import { booleanReply, emptyReply, errorReply } from "./reply.ts";
 import { type KvChange, kvOp, writeKv } from "./routes/kv.ts";
 import { currentHeaders, type RenderedBody, type ReplyRead } from "./shared.ts";
@@ -39,6 +40,9 @@ const kvSession = /^(acquire|release)=([0-9a-fA-F-]{36})$/;
 export class DirectApi {
   readonly #context: ApiContext;
   readonly #app: HttpApp;
+  readonly #kvMetrics: RouteMetrics | undefined;
+  /** Of reads that were asked for before. */
+  readonly #readMetrics = new WeakMap<ReplyRead, RouteMetrics>();
   #config: AgentConfig | undefined;
   #extra: readonly string[] = [];
   /** Nothing in the configuration stands between a client and a write. */
@@ -47,6 +51,7 @@ export class DirectApi {
   constructor(context: ApiContext, app: HttpApp) {
     this.#context = context;
     this.#app = app;
+    this.#kvMetrics = this.#metricsFor(kvPrefix);
     this.#follow(context.agent.config);
   }
 
@@ -74,10 +79,13 @@ export class DirectApi {
     const { agent, hot, logger } = this.#context;
     const read = hot.get(request.target);
     if (read === undefined) return this.#getBlocking(request);
+    const begun = this.#context.clock.monotonic();
     const shared = agent.store.sharedNow<RenderedBody>(read.key, read.consistency);
     if (shared === undefined) return this.#wait(request, read, 0, 0);
     if (logger.enabled("debug")) logFinished(this.#context, request, 0);
-    return this.#answer(request, shared);
+    const answer = this.#answer(request, shared);
+    this.#metricsOf(request, read)?.onAnswered("GET", shared.rendered.status, this.#context.clock.monotonic() - begun);
+    return answer;
   }
 
   #getBlocking(request: DirectRequest): Answer {
@@ -95,16 +103,20 @@ export class DirectApi {
   /** `index` 0 does not block. */
   async #wait(request: DirectRequest, read: ReplyRead, index: number, wait: number): Promise<DirectResponse> {
     const begun = this.#context.clock.monotonic();
+    let status = 200;
     try {
-      return await this.#answer(
-        request,
-        await read.read(index === 0 ? undefined : { minIndex: index, wait, cancel: request.cancel }),
-      );
+      const shared = await read.read(index === 0 ? undefined : { minIndex: index, wait, cancel: request.cancel });
+      status = shared.rendered.status;
+      return await this.#answer(request, shared);
     } catch (error) {
       logError(this.#context, request, error);
-      return this.#finish(request, read.onError(error));
+      const reply = read.onError(error);
+      status = reply.status;
+      return this.#finish(request, reply);
     } finally {
-      logFinished(this.#context, request, this.#context.clock.monotonic() - begun);
+      const took = this.#context.clock.monotonic() - begun;
+      this.#metricsOf(request, read)?.onAnswered("GET", status, took);
+      logFinished(this.#context, request, took);
     }
   }
 
@@ -143,8 +155,24 @@ export class DirectApi {
       logError(this.#context, request, error);
       return this.#finish(request, errorReply(error));
     } finally {
-      logFinished(this.#context, request, clock.monotonic() - begun);
+      const took = clock.monotonic() - begun;
+      this.#kvMetrics?.onAnswered("PUT", 200, took);
+      logFinished(this.#context, request, took);
     }
+  }
+
+  #metricsOf(request: DirectRequest, read: ReplyRead): RouteMetrics | undefined {
+    let metrics = this.#readMetrics.get(read);
+    if (metrics !== undefined) return metrics;
+    const target = parseTarget(request.target, this.#context.agent.config.http.unprintableCharFilter);
+    metrics = target.kind === "path" ? this.#metricsFor(target.path) : undefined;
+    if (metrics !== undefined) this.#readMetrics.set(read, metrics);
+    return metrics;
+  }
+
+  #metricsFor(path: string): RouteMetrics | undefined {
+    const found = this.#app.match(path);
+    return found === undefined ? undefined : this.#app.metricsOf(found.route);
   }
 
   /**

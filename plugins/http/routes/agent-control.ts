@@ -1,4 +1,5 @@
 /** The agent itself: self, members, metrics, join, leave, reload. */
+import { utf8 } from "../../../core/types/bytes.ts";
 import { goQuote } from "../../../core/config/go-text.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { debugConfig } from "../agent-config.ts";
@@ -6,6 +7,7 @@ import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonMap, jsonString, jsonStringMap, jsonValue } from "../json-write.ts";
 import { isReadable, metricsJson } from "../metrics.ts";
+import { prometheusText, prometheusType } from "../prometheus.ts";
 import { isPretty } from "../query.ts";
 import { emptyReply, jsonReply, Refusal } from "../reply.ts";
 import { coordinateJson, memberJson } from "../shapes.ts";
@@ -103,9 +105,11 @@ async function host(context: ApiContext, request: HttpRequest): Promise<HttpRepl
 
 function metrics(context: ApiContext, request: HttpRequest): HttpReply {
   const accept = request.header("accept") ?? "";
-  if (request.query.get("format") === "prometheus" || /openmetrics|version=0\.0\.4/.test(accept)) {
-    throw new Refusal(415, "Prometheus is not enabled since its retention time is not positive");
-  }
-  if (!isReadable(context.metrics)) throw notSupported("/v1/agent/metrics on this runtime");
-  return jsonReply(metricsJson(context.metrics), isPretty(request, context.agent));
+  const { metrics: readable } = context;
+  const prometheus = request.query.get("format") === "prometheus" || /openmetrics|version=0\.0\.4/.test(accept);
+  const totals = prometheus && isReadable(readable) ? readable.totals() : undefined;
+  if (totals !== undefined) return { status: 200, headers: ["Content-Type", prometheusType], body: utf8(prometheusText(totals)) };
+  if (prometheus) throw new Refusal(415, "Prometheus is not enabled since its retention time is not positive");
+  if (!isReadable(readable)) throw notSupported("/v1/agent/metrics on this runtime");
+  return jsonReply(metricsJson(readable), isPretty(request, context.agent));
 }
