@@ -3,8 +3,9 @@
 //   gates (check.mjs) → build → tests/** but program, clusters and interop, on each runtime → tests/program and
 //   tests/clusters with the command `consul` on each runtime → tests/interop with real peers
 //
-// What needs a program that is missing says so and counts as skipped; with CI=true a skip is a failure.
-import { spawnSync } from "node:child_process";
+// Two runtimes, or two files of one, run at a time: each process has ports and addresses of its own, and much of the time
+// is waiting. What needs a program that is missing says so and counts as skipped; with CI=true a skip is a failure.
+import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,14 +15,23 @@ const runtimes = process.argv.length > 2 ? process.argv.slice(2) : ["node", "bun
 const strict = process.env.CI === "true";
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
+const startedAll = Date.now();
+const since = (started) => `${((Date.now() - started) / 1000).toFixed(1)} s`;
 
 /** Milliseconds for one file. Groups of servers that are killed again and again take a while on a slow machine. */
 const patienceFor = (files) => (files.some((file) => file.includes("/clusters/")) ? 400_000 : 120_000);
 
 const runners = {
-  node: (files) => [
+  node: (files, atOnce) => [
     process.execPath,
-    ["--enable-source-maps", "--test", `--test-timeout=${patienceFor(files)}`, "--test-reporter=tap", ...files],
+    [
+      "--enable-source-maps",
+      "--test",
+      `--test-concurrency=${atOnce}`,
+      `--test-timeout=${patienceFor(files)}`,
+      "--test-reporter=tap",
+      ...files,
+    ],
   ],
   bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
   deno: (files) => [".toolchain/deno/node_modules/.bin/deno", ["test", "--allow-all", "--no-check", "--reporter=tap", ...files]],
@@ -60,23 +70,30 @@ function count(runtime, output) {
   return { passed, failed, skipped };
 }
 
-function run(title, runtime, files, env = {}) {
+/** Resolves with the status and all that was printed. */
+function finished(command, args, env) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { env: { ...process.env, NO_COLOR: "1", ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const printed = { stdout: [], stderr: [] };
+    for (const name of ["stdout", "stderr"]) child[name].on("data", (chunk) => printed[name].push(chunk));
+    const all = () => ["stdout", "stderr"].map((name) => Buffer.concat(printed[name]).toString()).join("\n");
+    child.once("error", (error) => resolve({ status: null, output: `${all()}\n${error.message}` }));
+    child.once("close", (status) => resolve({ status, output: all() }));
+  });
+}
+
+/** `atOnce`: of the files, on Node. */
+async function run(title, runtime, files, { env = {}, atOnce = 1 } = {}) {
   if (files.length === 0) return;
   const started = Date.now();
-  const [command, args] = runners[runtime](files);
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    env: { ...process.env, NO_COLOR: "1", ...env },
-  });
-  const output = `${stdout}\n${stderr}${error ? `\n${error.message}` : ""}`;
+  const { status, output } = await finished(...runners[runtime](files, atOnce), env);
   const counted = count(runtime, output);
   if (status !== 0 && counted.failed === 0) counted.failed = 1;
   total.passed += counted.passed;
   total.failed += counted.failed;
   total.skipped += counted.skipped;
   console.log(
-    `${status === 0 ? "ok    " : "FAILED"} ${title}: ${counted.passed} passed, ${counted.failed} failed, ${counted.skipped} skipped (${((Date.now() - started) / 1000).toFixed(1)} s)`,
+    `${status === 0 ? "ok    " : "FAILED"} ${title}: ${counted.passed} passed, ${counted.failed} failed, ${counted.skipped} skipped (${since(started)})`,
   );
   if (status !== 0) {
     mkdirSync(".build/logs", { recursive: true });
@@ -87,6 +104,15 @@ function run(title, runtime, files, env = {}) {
   for (const reason of new Set(output.match(/SKIPPED: .*/g) ?? [])) console.log(`       ${reason}`);
 }
 
+/** Runs the acts in their order, two at a time. */
+async function inPairs(acts) {
+  const waiting = [...acts];
+  const work = async () => {
+    for (let act = waiting.shift(); act !== undefined; act = waiting.shift()) await act();
+  };
+  await Promise.all([work(), work()]);
+}
+
 /** The lines around what failed. */
 function interesting(output) {
   const lines = output.split("\n");
@@ -94,8 +120,10 @@ function interesting(output) {
   return lines.slice(Math.max(0, at - 25), at + 40).join("\n");
 }
 
+const startedGates = Date.now();
 const gates = spawnSync(process.execPath, ["scripts/check.mjs"], { encoding: "utf8" });
 process.stdout.write(gates.stdout.replace(/\n\d+ passed, \d+ failed\n$/, "\n"));
+console.log(`       gates (${since(startedGates)})`);
 total.passed += number(gates.stdout, /(\d+) passed, \d+ failed\n$/);
 total.failed += number(gates.stdout, /\d+ passed, (\d+) failed\n$/) || (gates.status === 0 ? 0 : 1);
 
@@ -110,23 +138,23 @@ if (built.status !== 0) {
     .sort();
   const of = (folder) => tests.filter((file) => file.startsWith(`.build/tests/${folder}/`));
   const whole = [...of("program"), ...of("interop"), ...of("clusters")];
+  const unit = tests.filter((file) => !whole.includes(file));
+  // The one of Node goes on longest: it starts a process for each file.
+  await inPairs(runtimes.map((runtime) => () => run(`unit, contract and runtime tests on ${runtime}`, runtime, unit)));
+  // scripts/test has built; from here on nothing builds, whatever changes meanwhile.
+  process.env.CONSUL_AS_BUILT = "1";
   for (const runtime of runtimes)
-    run(
-      `unit, contract and runtime tests on ${runtime}`,
-      runtime,
-      tests.filter((file) => !whole.includes(file)),
-    );
-  for (const runtime of runtimes) run(`whole program on ${runtime}`, "node", of("program"), { CONSUL_RUNTIME: runtime });
+    await run(`whole program on ${runtime}`, "node", of("program"), { env: { CONSUL_RUNTIME: runtime }, atOnce: 2 });
   // On Node all of it; elsewhere what depends on how the runtime treats sockets, files and signals.
   const essential = /(crashes|pauses|disks)\.test/;
   for (const runtime of runtimes)
-    run(
+    await run(
       `groups of servers on ${runtime}`,
       "node",
       of("clusters").filter((file) => runtime === runtimes[0] || essential.test(file)),
-      { CONSUL_RUNTIME: runtime },
+      { env: { CONSUL_RUNTIME: runtime }, atOnce: 2 },
     );
-  run("interop with real peers", "node", of("interop"));
+  await run("interop with real peers", "node", of("interop"), { atOnce: 2 });
 }
 
 for (const failure of failures) console.log(`\n--- ${failure}`);
@@ -135,5 +163,6 @@ if (strict && total.skipped > 0) {
   total.failed += total.skipped;
   total.skipped = 0;
 }
+console.log(`       everything (${since(startedAll)})`);
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
 process.exit(total.failed === 0 ? 0 : 1);

@@ -7,8 +7,12 @@ import { RpcClient } from "../../core/rpc/client.ts";
 import { createRpcServer, type RpcHandler } from "../../core/rpc/server.ts";
 import { text } from "../../core/types/bytes.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { eventually, findPeer, freePort, type Peer, startPeer } from "./peers.ts";
 import { ownPool, realPorts, statusOf } from "./ports.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
@@ -86,8 +90,8 @@ const serverTags = (port: number) => ({
 
 describe("our pool and RPC port with real Consul agents", { skip }, () => {
   it("a member of ours in a real server's pool is registered with a passing serfHealth, and gone when it leaves", async () => {
-    const server = await realConsul("server", "127.0.81.1", "-server", "-bootstrap-expect=1");
-    const { pool, log } = await ownPool("127.0.81.2", { tags: clientTags });
+    const server = await realConsul("server", `${network}.81.1`, "-server", "-bootstrap-expect=1");
+    const { pool, log } = await ownPool(`${network}.81.2`, { tags: clientTags });
     try {
       await eventually("the server leads", () => server.output().includes("New leader elected"), server.output);
       assert.equal(await pool.join([server.lan]), 1);
@@ -114,12 +118,12 @@ describe("our pool and RPC port with real Consul agents", { skip }, () => {
   });
 
   it("our client calls a real server: Status, KVS and Catalog answer", async () => {
-    const server = await realConsul("server", "127.0.82.1", "-server", "-bootstrap-expect=1");
-    const to = { host: "127.0.82.1", port: server.serverPort };
+    const server = await realConsul("server", `${network}.82.1`, "-server", "-bootstrap-expect=1");
+    const to = { host: `${network}.82.1`, port: server.serverPort };
     const client = new RpcClient(realPorts("client"));
     try {
       await eventually("the server leads", () => server.output().includes("New leader elected"), server.output);
-      assert.equal(text((await client.call(to, "Status.Leader", {})) as Uint8Array), `127.0.82.1:${server.serverPort}`);
+      assert.equal(text((await client.call(to, "Status.Leader", {})) as Uint8Array), `${network}.82.1:${server.serverPort}`);
       const entry = { Key: "a", Value: new Uint8Array([1, 2, 3]), Flags: 18446744073709551615n };
       await client.call(to, "KVS.Apply", { Datacenter: "dc1", Op: "set", DirEnt: entry });
       const answer = (await client.call(to, "KVS.Get", { Datacenter: "dc1", Key: "a" })) as ReadonlyMap<string, Value>;
@@ -148,11 +152,11 @@ describe("our pool and RPC port with real Consul agents", { skip }, () => {
     const meta = { ConsistencyLevel: "", Index: 7, KnownLeader: true, LastContact: 0 };
     const rpc = createRpcServer({
       ...ports,
-      at: { host: "127.0.83.2", port: 0 },
+      at: { host: `${network}.83.2`, port: 0 },
       limits: { connectionsPerClientMax: 100, handshakeTimeout: 5000 },
       handlers: new Map<string, RpcHandler>([
         ["Status.Ping", answer({})],
-        ["Status.Leader", async () => "127.0.83.2:8300"],
+        ["Status.Leader", async () => `${network}.83.2:8300`],
         ["Catalog.NodeServiceList", answer({ ...meta, NodeServices: { Node: null, Services: [] } })],
         ["Health.NodeChecks", answer({ ...meta, HealthChecks: [] })],
         ["Catalog.Register", answer({})],
@@ -176,12 +180,12 @@ describe("our pool and RPC port with real Consul agents", { skip }, () => {
       ]),
     });
     const { port } = await rpc.start();
-    const { pool, address } = await ownPool("127.0.83.2", { tags: serverTags(port) });
-    const agent = await realConsul("agent", "127.0.83.1", `-retry-join=${address}`);
+    const { pool, address } = await ownPool(`${network}.83.2`, { tags: serverTags(port) });
+    const agent = await realConsul("agent", `${network}.83.1`, `-retry-join=${address}`);
     try {
       await eventually("it joined", () => statusOf(pool, "agent") === "alive", agent.output);
       await eventually("it registered its node with us", () => calls.includes("Catalog.Register"), agent.output);
-      assert.equal(await agent.get("/v1/status/leader"), "127.0.83.2:8300");
+      assert.equal(await agent.get("/v1/status/leader"), `${network}.83.2:8300`);
       assert.equal(await (await fetch(`${agent.http}/v1/kv/some/key?raw`)).text(), "hi");
       assert.match(await (await fetch(`${agent.http}/v1/catalog/nodes`)).text(), /rpc: can't find method Catalog.ListNodes/);
     } finally {

@@ -2,8 +2,12 @@
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { needsDig, type Response, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { eventually, findPeer } from "./peers.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
@@ -78,7 +82,7 @@ describe("a datacenter of ours and one of real Consul servers", { skip }, () => 
   ];
 
   before(async () => {
-    [ours, real] = await Promise.all([startDatacenter("ours", "127.0.61"), startDatacenter("real", "127.0.61")]);
+    [ours, real] = await Promise.all([startDatacenter("ours", `${network}.61`), startDatacenter("real", `${network}.61`)]);
     assert.equal(
       await cli(ours.agent, "join", "-wan", real.agent.address),
       "Successfully joined cluster by contacting 1 nodes.\n",
@@ -314,7 +318,7 @@ describe("a real Consul server that joins a datacenter of ours", { skip }, () =>
   let real: Datacenter;
 
   before(async () => {
-    [ours, real] = await Promise.all([startDatacenter("ours", "127.0.62"), startDatacenter("real", "127.0.62")]);
+    [ours, real] = await Promise.all([startDatacenter("ours", `${network}.62`), startDatacenter("real", `${network}.62`)]);
   });
   after(async () => {
     await real?.agent.stop();
@@ -357,12 +361,12 @@ describe("a real Consul server that joins a datacenter of ours", { skip }, () =>
   it("may not bring a client into the pool of servers", async () => {
     const client = await RunningAgent.start({
       command: consul,
-      address: "127.0.62.3",
+      address: `${network}.62.3`,
       args: ["-node=c1", "-datacenter=dc1", `-data-dir=${join(temporaryFolder(), "d")}`, `-retry-join=${ours.agent.address}`],
       ready: /Synced node info/,
     });
     try {
-      const refused = await cli(ours.agent, "join", "-wan", "127.0.62.3:8301");
+      const refused = await cli(ours.agent, "join", "-wan", `${network}.62.3:8301`);
       assert.match(refused, /Member 'c1' is not a server|Failed to join 127\.0\.62\.3/);
       assert.doesNotMatch(await cli(ours.agent, "members", "-wan"), /^c1/m);
       assert.match(await cli(client, "join", "-wan", real.agent.address), /Must be a server to join WAN cluster/);

@@ -13,8 +13,12 @@ import { FakeHost } from "../support/fake-host.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
 import { testConfig } from "../core/agent/rpc-pair.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { eventually, findPeer, freePort, startPeer } from "./peers.ts";
 import { realPorts } from "./ports.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
@@ -114,7 +118,7 @@ const check = {
 
 describe("our client agent's store over a real Consul server", { skip }, () => {
   it("keys: written, listed, locked, waited for", async () => {
-    const { store, address, get, stop } = await setUp("127.0.87.1");
+    const { store, address, get, stop } = await setUp(`${network}.87.1`);
     try {
       assert.equal(await store.leader(), address);
       assert.deepEqual(await store.peers(), [address]);
@@ -181,7 +185,7 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
   });
 
   it("the catalog: what we register Consul shows, and what it shows we read", async () => {
-    const { store, get, stop } = await setUp("127.0.88.1");
+    const { store, get, stop } = await setUp(`${network}.88.1`);
     try {
       assert.deepEqual(await store.write({ ...registration, service: web, checks: [check] }), { kind: "done" });
       const [shown] = (await get("/v1/health/service/web")) as [{ Node: object; Service: object; Checks: object[] }];
@@ -262,8 +266,8 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
   });
 
   it("as a member of its pool we find it, are registered by it, and keep our services there in sync", async () => {
-    const { lan, address, get, output, stop } = await setUp("127.0.89.1");
-    const host = "127.0.89.2";
+    const { lan, address, get, output, stop } = await setUp(`${network}.89.1`);
+    const host = `${network}.89.2`;
     const log: string[] = [];
     const ports = realPorts(host, log);
     const sources = {

@@ -10,8 +10,12 @@ import { createRpcServer } from "../../core/rpc/server.ts";
 import { utf8 } from "../../core/types/bytes.ts";
 import { catalogStore, cluster, testConfig } from "../core/agent/rpc-pair.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { eventually, findPeer, freePort, type Peer, startPeer } from "./peers.ts";
 import { ownPool, realPorts } from "./ports.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
@@ -148,7 +152,7 @@ const flat = (value: unknown): string => JSON.stringify(value);
 
 describe("a real Consul client agent under our server", { skip }, () => {
   it("registers itself, its services and checks with us, and serves what we know of them", async () => {
-    const { client, served, run, get, put, stop } = await setUp("127.0.84");
+    const { client, served, run, get, put, stop } = await setUp(`${network}.84`);
     try {
       await eventually("its node is here", () => servicesOf(served).known, client.output);
       assert.match(await run("members"), /ours +127\.0\.84\.2:\d+ +alive +server[\s\S]*real +127\.0\.84\.1:\d+ +alive +client/);
@@ -199,7 +203,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
   });
 
   it("what it has synced it finds in sync: it does not write again", async () => {
-    const { client, served, put, newLeader, stop } = await setUp("127.0.85");
+    const { client, served, put, newLeader, stop } = await setUp(`${network}.85`);
     try {
       await eventually("its node is here", () => servicesOf(served).known, client.output);
       const proxy = {
@@ -210,7 +214,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
       await put("/v1/agent/service/register", {
         Name: "web",
         Port: 80,
-        Check: { HTTP: "http://127.0.85.1:1/", Interval: "1s" },
+        Check: { HTTP: `http://${network}.85.1:1/`, Interval: "1s" },
       });
       await put("/v1/agent/service/register", {
         Name: "tagged",
@@ -239,7 +243,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
   });
 
   it("keys, locks, sessions and transactions", async () => {
-    const { client, served, run, get, put, stop } = await setUp("127.0.86");
+    const { client, served, run, get, put, stop } = await setUp(`${network}.86`);
     try {
       await eventually("its node is here", () => servicesOf(served).known, client.output);
       assert.equal(await run("kv", "put", "-flags=42", "a/b", "hello"), "Success! Data written to: a/b\n");

@@ -12,9 +12,13 @@ import { encodeMessage } from "../../core/swim/wire.ts";
 import { type Bytes, concat, fromBase64, toBase64 } from "../../core/types/bytes.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { temporaryFolder } from "../support/program.ts";
 import { eventually, findPeer, freePort, type Peer, runPeer, startPeer } from "./peers.ts";
 import { ownPool, statusOf } from "./ports.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("serf");
 const serf = "path" in found ? found.path : "";
@@ -102,8 +106,8 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
     writeFileSync(file, JSON.stringify([old]));
     const stored: (readonly string[])[] = [];
     const keyring = new Keyring([keyOf(old)]);
-    const { pool, address } = await ownPool("127.0.81.2", { keyring, storeKeys: async (keys) => void stored.push(keys) });
-    let peer = await theirs("real", "127.0.81.1", `-keyring-file=${file}`, `-join=${address}`);
+    const { pool, address } = await ownPool(`${network}.81.2`, { keyring, storeKeys: async (keys) => void stored.push(keys) });
+    let peer = await theirs("real", `${network}.81.1`, `-keyring-file=${file}`, `-join=${address}`);
     try {
       await eventually("they joined", () => statusOf(pool, "real") === "alive", peer.output);
       await pool.keys("install", keyOf(fresh));
@@ -115,7 +119,7 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
       assert.equal(readFileSync(file, "utf8"), JSON.stringify(stored.at(-1), null, 2));
       await peer.stop();
       await eventually("they are gone", () => statusOf(pool, "real") === "failed", peer.output);
-      peer = await theirsAt(peer.port, "real", "127.0.81.1", `-keyring-file=${file}`, `-join=${address}`);
+      peer = await theirsAt(peer.port, "real", `${network}.81.1`, `-keyring-file=${file}`, `-join=${address}`);
       await eventually("they are back", () => statusOf(pool, "real") === "alive", peer.output);
     } finally {
       await pool.stop();
@@ -124,15 +128,15 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
   });
 
   it("either side reads packets and exchanges of both versions of the encryption, and answers in the newer one", async () => {
-    const peer = await theirs("real", "127.0.82.1", `-encrypt=${old}`);
-    const own = await ownPool("127.0.82.2", { keyring: new Keyring([keyOf(old)]) });
+    const peer = await theirs("real", `${network}.82.1`, `-encrypt=${old}`);
+    const own = await ownPool(`${network}.82.2`, { keyring: new Keyring([keyOf(old)]) });
     const ours = { host: own.pool.local.host, port: own.pool.local.port };
     try {
       for (const [name, to] of [
         ["real", peer],
         ["ours", ours],
       ] as const) {
-        const host = "127.0.82.3";
+        const host = `${network}.82.3`;
         const ping = (sequence: number, port: number): Ping => ({
           kind: "ping",
           sequence,
@@ -166,8 +170,8 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
   });
 
   it("neither side answers a packet sealed with another key, and each tells the log who sent it", async () => {
-    const peer = await theirs("real", "127.0.83.1", `-encrypt=${old}`);
-    const own = await ownPool("127.0.83.2", { keyring: new Keyring([keyOf(old)]) });
+    const peer = await theirs("real", `${network}.83.1`, `-encrypt=${old}`);
+    const own = await ownPool(`${network}.83.2`, { keyring: new Keyring([keyOf(old)]) });
     try {
       for (const [name, to, log] of [
         ["real", peer, peer.output],
@@ -176,7 +180,9 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
         const ping: Ping = { kind: "ping", sequence: 1, node: name, origin: undefined };
         for (const sealer of [sealerOf(fresh), sealerOf()])
           assert.equal(
-            await ask("127.0.83.3", to, () => packPacket([encodeMessage(ping)], { checksum: false, compress: false, sealer })),
+            await ask(`${network}.83.3`, to, () =>
+              packPacket([encodeMessage(ping)], { checksum: false, compress: false, sealer }),
+            ),
             undefined,
           );
         const told = /memberlist: Decrypt packet failed: .* from=127\.0\.83\.3:\d+/;
@@ -189,15 +195,15 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
   });
 
   it("whoever has another key, or none, is refused by either side, in the same words", async () => {
-    const peer = await theirs("real", "127.0.84.1", `-encrypt=${old}`);
-    const own = await ownPool("127.0.84.2", { keyring: new Keyring([keyOf(old)]) });
+    const peer = await theirs("real", `${network}.84.1`, `-encrypt=${old}`);
+    const own = await ownPool(`${network}.84.2`, { keyring: new Keyring([keyOf(old)]) });
     const strangers = [
-      await ownPool("127.0.84.3", { name: "wrong", keyring: new Keyring([keyOf(fresh)]) }),
-      await ownPool("127.0.84.4", { name: "plain" }),
+      await ownPool(`${network}.84.3`, { name: "wrong", keyring: new Keyring([keyOf(fresh)]) }),
+      await ownPool(`${network}.84.4`, { name: "plain" }),
     ] as const;
     const realStrangers = [
-      await theirs("wrong-real", "127.0.84.5", `-encrypt=${toBase64(keyOf(fresh))}`),
-      await theirs("plain-real", "127.0.84.6"),
+      await theirs("wrong-real", `${network}.84.5`, `-encrypt=${toBase64(keyOf(fresh))}`),
+      await theirs("plain-real", `${network}.84.6`),
     ] as const;
     try {
       const reasons = [

@@ -2,8 +2,12 @@
 import { Keyring } from "../../core/swim/keyring.ts";
 import { fromBase64, text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { ownGround } from "../support/own-ground.ts";
 import { eventually, findPeer, freePort, type Peer, runPeer, startPeer } from "./peers.ts";
 import { ownPool, statusOf } from "./ports.ts";
+
+/** Of this process alone. */
+const { network } = await ownGround();
 
 const found = findPeer("serf");
 const serf = "path" in found ? found.path : "";
@@ -41,8 +45,8 @@ async function theirs(name: string, host: string, ...extra: readonly string[]): 
 
 describe("our pool with real serf agents", { skip }, () => {
   it("we join them, they see our tags and status, and we see theirs", async () => {
-    const peer = await theirs("real", "127.0.71.1", "-tag=role=db");
-    const { pool } = await ownPool("127.0.71.2");
+    const peer = await theirs("real", `${network}.71.1`, "-tag=role=db");
+    const { pool } = await ownPool(`${network}.71.2`);
     try {
       assert.equal(await pool.join([peer.address]), 1);
       assert.equal(statusOf(pool, "real"), "alive");
@@ -59,8 +63,8 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("they join us, events cross both ways, and reach nobody twice", async () => {
-    const { pool, events, address } = await ownPool("127.0.72.2");
-    const peer = await theirs("real", "127.0.72.1", `-join=${address}`);
+    const { pool, events, address } = await ownPool(`${network}.72.2`);
+    const peer = await theirs("real", `${network}.72.1`, `-join=${address}`);
     try {
       await eventually("they joined", () => statusOf(pool, "real") === "alive", peer.output);
       await peer.command("event", "-coalesce=false", "deploy", "v1");
@@ -76,9 +80,9 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("they leave and are left, crash and are failed, come back and are alive; we leave and are left", async () => {
-    const { pool, address } = await ownPool("127.0.73.3");
-    const leaver = await theirs("leaver", "127.0.73.1", `-join=${address}`);
-    const crasher = await theirs("crasher", "127.0.73.2", `-join=${address}`);
+    const { pool, address } = await ownPool(`${network}.73.3`);
+    const leaver = await theirs("leaver", `${network}.73.1`, `-join=${address}`);
+    const crasher = await theirs("crasher", `${network}.73.2`, `-join=${address}`);
     let again: Theirs | undefined;
     try {
       await eventually(
@@ -90,7 +94,7 @@ describe("our pool with real serf agents", { skip }, () => {
       await eventually("the leaver left", () => statusOf(pool, "leaver") === "left", leaver.output);
       await crasher.stop();
       await eventually("the crasher failed", () => statusOf(pool, "crasher") === "failed", crasher.output);
-      again = await theirs("leaver", "127.0.73.1", `-join=${address}`);
+      again = await theirs("leaver", `${network}.73.1`, `-join=${address}`);
       await eventually("the leaver is back", () => statusOf(pool, "leaver") === "alive", again.output);
       await pool.leave();
       await eventually(
@@ -109,16 +113,15 @@ describe("our pool with real serf agents", { skip }, () => {
   it("with a key they and we understand one another; without it joining fails in memberlist's words", async () => {
     const decoded = fromBase64(key);
     assert.ok("bytes" in decoded);
-    const peer = await theirs("real", "127.0.74.1", `-encrypt=${key}`);
-    const { pool } = await ownPool("127.0.74.2", { keyring: new Keyring([decoded.bytes]) });
-    const stranger = await ownPool("127.0.74.3", { name: "stranger" });
+    const peer = await theirs("real", `${network}.74.1`, `-encrypt=${key}`);
+    const { pool } = await ownPool(`${network}.74.2`, { keyring: new Keyring([decoded.bytes]) });
+    const stranger = await ownPool(`${network}.74.3`, { name: "stranger" });
     try {
       assert.equal(await pool.join([peer.address]), 1);
       await eventually("they list us alive", async () => /ours\s+\S+\s+alive/.test(await peer.command("members")), peer.output);
       await assert.rejects(stranger.pool.join([peer.address]), {
         code: "rejected",
-        message:
-          "1 error occurred:\n\t* Failed to join 127.0.74.1: Remote state is encrypted and encryption is not configured\n\n",
+        message: `1 error occurred:\n\t* Failed to join ${network}.74.1: Remote state is encrypted and encryption is not configured\n\n`,
       });
     } finally {
       await pool.stop();
@@ -132,8 +135,8 @@ describe("our pool with real serf agents", { skip }, () => {
     const fresh = fromBase64("pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=");
     assert.ok("bytes" in decoded && "bytes" in fresh);
     const keyring = new Keyring([decoded.bytes]);
-    const peer = await theirs("real", "127.0.76.1", `-encrypt=${key}`);
-    const { pool, events } = await ownPool("127.0.76.2", { keyring });
+    const peer = await theirs("real", `${network}.76.1`, `-encrypt=${key}`);
+    const { pool, events } = await ownPool(`${network}.76.2`, { keyring });
     try {
       await pool.join([peer.address]);
       await eventually("they list us alive", async () => /ours\s+\S+\s+alive/.test(await peer.command("members")), peer.output);
@@ -153,10 +156,10 @@ describe("our pool with real serf agents", { skip }, () => {
   });
 
   it("for ten seconds beside two of them nobody suspects anybody, and coordinates move", async () => {
-    const { pool, events, address } = await ownPool("127.0.75.3");
+    const { pool, events, address } = await ownPool(`${network}.75.3`);
     const peers = await Promise.all([
-      theirs("one", "127.0.75.1", `-join=${address}`),
-      theirs("two", "127.0.75.2", `-join=${address}`),
+      theirs("one", `${network}.75.1`, `-join=${address}`),
+      theirs("two", `${network}.75.2`, `-join=${address}`),
     ]);
     try {
       await new Promise((resolve) => setTimeout(resolve, 10_000));
