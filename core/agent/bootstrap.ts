@@ -151,7 +151,8 @@ export class Bootstrap {
   }
 
   async #ask(servers: readonly RaftServer[]): Promise<void> {
-    const { logger, self, ask, found } = this.#options;
+    const { clock, logger, self, ask, found } = this.#options;
+    const askedAt = clock.monotonic();
     const answers = await Promise.all(
       servers.map(async ({ id }): Promise<FoundingAnswer | undefined> => {
         if (id === self) return this.onFounding(self);
@@ -166,7 +167,9 @@ export class Bootstrap {
     );
     if (this.#isOver()) return;
     const conclusion = concludeFounding(answers);
-    if (conclusion === "again") {
+    // A process that stood still finds promises that may have been given to another founder since.
+    const lapsed = clock.monotonic() - askedAt >= promiseMax;
+    if (conclusion === "again" || (conclusion === "found" && lapsed)) {
       this.#state = "waiting";
       this.#arm(againAfter);
       return;
