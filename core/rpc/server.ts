@@ -22,7 +22,10 @@ import { encodeResponse, type RpcRequest, readRequest } from "./codec.ts";
 import { firstByte, readFirstByte } from "./first-byte.ts";
 import { YamuxSession } from "./yamux.ts";
 
-/** Answers one method. What it throws is the caller's error text. `args` reads as Go reads into a struct and throws `Malformed`. */
+/**
+ * Answers one method. What it throws is the caller's error text, except `closed`: then there is no answer. `args` reads as
+ * Go reads into a struct and throws `Malformed`.
+ */
 export type RpcHandler = (args: Fields, call: RpcCall) => Promise<Encodable>;
 
 export interface RpcCall {
@@ -220,16 +223,19 @@ class Server implements RpcServer {
       handler === undefined
         ? encodeResponse(request, this.#missing(request.method), {})
         : await this.#answer(handler, request, stream, cancel);
+    if (response === undefined) return false;
     if (!stream.write(response)) await stream.drained();
     return handler !== undefined;
   }
 
-  async #answer(handler: RpcHandler, request: RpcRequest, stream: ByteStream, cancel: Cancel): Promise<Uint8Array> {
+  /** Undefined when this server is closing: callers take the end of the stream for that, and ask the next one. */
+  async #answer(handler: RpcHandler, request: RpcRequest, stream: ByteStream, cancel: Cancel): Promise<Uint8Array | undefined> {
     try {
       const body = await handler(new Fields(request.args), { method: request.method, from: stream.remote, cancel });
       return encodeResponse(request, "", body);
     } catch (error) {
       this.#requestErrors.add(1);
+      if (error instanceof AgentError && error.code === "closed") return undefined;
       // An empty text would read as success.
       return encodeResponse(request, messageOf(error) || "internal error", {});
     }

@@ -7,6 +7,7 @@ import { encodeResponse, readRequest, readResponse } from "../../../core/rpc/cod
 import { firstByte } from "../../../core/rpc/first-byte.ts";
 import { createRpcServer, type RpcHandler, type RpcServerOptions } from "../../../core/rpc/server.ts";
 import { type Bytes, concat, text, toHex } from "../../../core/types/bytes.ts";
+import { AgentError } from "../../../core/types/errors.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { VirtualWorld } from "../../support/virtual.ts";
 import { bytesOf, vectors } from "../swim/support.ts";
@@ -137,6 +138,17 @@ describe("the server port", () => {
     await assert.rejects(world.settle(client.call(at, "KVS.Apply", {})), { code: "no-leader", message: "No cluster leader" });
     await assert.rejects(world.settle(client.call(at, "KVS.Get", { Key: 5 })), { code: "rejected", message: "Key is not text" });
     assert.equal(text((await world.settle(client.call(at, "KVS.Get", { Key: "k" }))) as Bytes), "k");
+  });
+
+  it("a server that is closing ends the stream without an answer, as Consul's callers expect before they ask another", async () => {
+    const { world, client, lines } = await serving({
+      "KVS.Get": () => Promise.reject(new AgentError("closed", { message: "The agent is shutting down" })),
+    });
+    await assert.rejects(world.settle(client.call(at, "KVS.Get", {})), { code: "connection-closed", message: /EOF$/ });
+    const plain = await world.settle(world.streams("127.0.0.9").connect(at, { timeout: 1000 }));
+    plain.write(concat([Uint8Array.of(0), encode({ Seq: 1, ServiceMethod: "KVS.Get" }), encode({})]));
+    assert.equal(await world.settle(plain.read()), undefined);
+    assert.deepEqual(lines, []);
   });
 
   it("a caller that gives up aborts the handler", async () => {
