@@ -110,9 +110,9 @@ class MemoryMetrics implements MetricsReader {
     const table = this.#samples;
     let series = this.#series(table, name, labels);
     return {
-      observe: (value) => {
+      observe: (value, now) => {
         if (!series.attached) series = this.#again(table, series);
-        this.#observe(series, value, this.#showsPrometheus);
+        this.#observe(series, value, this.#showsPrometheus, now);
       },
     };
   }
@@ -169,9 +169,9 @@ class MemoryMetrics implements MetricsReader {
     };
   }
 
-  #observe(series: Series, value: number, recent: boolean): void {
+  #observe(series: Series, value: number, recent: boolean, known?: Millis): void {
     if (!series.kept || !series.attached) return;
-    const now = this.#clock.monotonic();
+    const now = known ?? this.#clock.monotonic();
     if (now - this.#epochAt >= intervalMillis) this.#turn(now);
     // go-metrics carries 32 bits.
     series.add(Math.fround(value), this.#epoch, now, recent);

@@ -40,6 +40,7 @@ export class ClientRole implements Role {
       clock,
       random: random.fork("client"),
       logger,
+      metrics: runtime.metrics,
       config: currentConfig,
       clusterSize: () => this.cluster.members("lan").length,
     });

@@ -3,7 +3,7 @@
  * calls, and the store over those.
  */
 import type { AgentConfig } from "../config/config.ts";
-import type { ByteStream, Clock, Logger, Random, Streams } from "../ports/mod.ts";
+import type { ByteStream, Clock, Logger, Metrics, Random, Streams } from "../ports/mod.ts";
 import { RpcClient } from "../rpc/client.ts";
 import type { AgentError } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
@@ -19,6 +19,7 @@ export interface ClientServersOptions {
   readonly config: () => AgentConfig;
   /** Members of the pool, this agent included. */
   readonly clusterSize: () => number;
+  readonly metrics?: Metrics;
   /** How connections are kept. Default: as client agents do. */
   readonly connections?: { readonly idleTimeout: Millis; readonly idleStreamsMax: number };
   /** See {@link ServerCalls}. */
@@ -36,7 +37,7 @@ export class ClientServers {
   readonly #streams: Streams;
 
   constructor(options: ClientServersOptions) {
-    const { streams, clock, random, logger, config, clusterSize, connections, refusal } = options;
+    const { streams, clock, random, logger, config, clusterSize, connections, metrics, refusal } = options;
     const client = new RpcClient({ streams, clock, ...connections });
     const ping = async ({ address }: KnownServer): Promise<boolean> => {
       try {
@@ -54,6 +55,7 @@ export class ClientServers {
       random: random.fork("calls"),
       logger,
       holdTimeout: () => config().rpcHoldTimeout,
+      ...(metrics === undefined ? {} : { metrics }),
       refusal,
     });
     this.#streams = streams;

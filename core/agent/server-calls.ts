@@ -10,7 +10,7 @@
  */
 import type { Encodable, Value } from "../codec/msgpack.ts";
 import { Malformed } from "../codec/msgpack.ts";
-import { type Clock, formatAddress, type Logger, type Random } from "../ports/mod.ts";
+import { type Clock, formatAddress, type Logger, type Metrics, type Random } from "../ports/mod.ts";
 import { between } from "../ports/random.ts";
 import type { RpcClient } from "../rpc/client.ts";
 import type { Cancel } from "../types/cancel.ts";
@@ -25,6 +25,7 @@ export interface ServerCallsOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly holdTimeout: () => Millis;
+  readonly metrics?: Metrics;
   /** Why asking is in vain; undefined: it is not. Default: `No known Consul servers` while there are none. */
   readonly refusal?: (() => AgentError | undefined) | undefined;
 }
@@ -78,6 +79,7 @@ export class ServerCalls {
         const addr = formatAddress(server.address);
         logger.log("error", "RPC failed to server", { method, server: addr, error: failure.error.message });
         if (failure.kind === "answer") throw failure.error;
+        this.#options.metrics?.counter("client.rpc.failed", { server: server.name }).add(1);
         servers.failed(server);
         deadline ??= clock.monotonic() + holdTimeout();
         const again = failure.kind === "undone" || (isRead && failure.kind === "lost");

@@ -208,7 +208,7 @@ export class ServerStore implements StoreApi {
     const { raft, clock } = this.#options;
     const begun = clock.monotonic();
     const { result } = await raft.propose(data);
-    this.#metrics.onRequest(kind, clock.monotonic() - begun);
+    this.#metrics.onRequest(kind, begun, clock.monotonic());
     return result;
   }
 
@@ -228,7 +228,7 @@ export class ServerStore implements StoreApi {
       const result = catalog.apply(entry.index, command);
       leader.onApplied(entry.index, command, result);
       const now = clock.monotonic();
-      this.#metrics.onApplied(command, now - begun);
+      this.#metrics.onApplied(command, begun, now);
       begun = now;
       return result;
     });
@@ -271,7 +271,10 @@ export class ServerStore implements StoreApi {
 
   /** Resolves when the catalog may answer with this consistency. */
   async #consistent(consistency: Consistency): Promise<void> {
-    if (this.#mayAnswerNow(consistency)) return;
+    if (this.#mayAnswerNow(consistency)) {
+      if (consistency === "consistent") this.#metrics.consistentRead.observe(0);
+      return;
+    }
     const { raft } = this.#options;
     const consistent = consistency === "consistent";
     const begun = this.#options.clock.monotonic();

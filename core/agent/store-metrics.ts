@@ -82,15 +82,15 @@ export class StoreMetrics {
   }
 
   /** A client's write, from its arrival at the leader to its result. */
-  onRequest(kind: CommandKind | undefined, took: Millis): void {
+  onRequest(kind: CommandKind | undefined, begun: Millis, now: Millis): void {
     if (kind === undefined) return;
     if (kind === "barrier") this.#barrier.add(1);
-    else this.#requests[kind]?.observe(took);
+    else this.#requests[kind]?.observe(now - begun, now);
   }
 
-  onApplied(command: Command, took: Millis): void {
-    if (command.kind === "kv") this.#kv[command.op.op].observe(took);
-    else this.#applied[command.kind]?.observe(took);
+  onApplied(command: Command, begun: Millis, now: Millis): void {
+    const sample = command.kind === "kv" ? this.#kv[command.op.op] : this.#applied[command.kind];
+    sample?.observe(now - begun, now);
   }
 
   /** A client's read. `found` undefined: not known. */

@@ -39,7 +39,8 @@ export interface Counter {
 }
 
 export interface Sample {
-  observe(value: number): void;
+  /** `now`: what the monotonic clock has just said, where that is known: it is then not asked again. */
+  observe(value: number, now?: Millis): void;
 }
 
 /** Consul 1.8: the block `telemetry`. */

@@ -149,6 +149,7 @@ export class RaftDriver {
   /** The state machine has been restored from the newest snapshot. */
   start(): void {
     this.#running = true;
+    this.#metrics.onRole("follower", undefined, this.#clock.monotonic());
     this.feed({ kind: "wake" });
   }
 
@@ -413,8 +414,9 @@ export class RaftDriver {
     this.#metrics.dispatchNumLogs.set(entries);
   }
 
-  #noteApplied(entries: readonly LogEntry[], took: Millis): void {
-    for (const entry of entries) if (entry.type === entryCommand) this.#metrics.fsmApply.observe(took / entries.length);
+  #noteApplied(entries: readonly LogEntry[], begun: Millis, now: Millis): void {
+    const took = now - begun;
+    for (const entry of entries) if (entry.type === entryCommand) this.#metrics.fsmApply.observe(took / entries.length, now);
     if (this.#machine.role === "leader") this.#metrics.commitNumLogs.set(entries.length);
     else this.#metrics.processLogs.observe(took);
   }
@@ -428,7 +430,7 @@ export class RaftDriver {
     const begun = this.#clock.monotonic();
     const results = this.#options.apply(entries);
     const now = this.#clock.monotonic();
-    this.#noteApplied(entries, now - begun);
+    this.#noteApplied(entries, begun, now);
     this.#step({ kind: "applied", index: last.index });
     this.#requests.applied(entries, results, now);
     this.#requests.release(last.index);
@@ -459,6 +461,7 @@ export class RaftDriver {
       const savedAt = this.#clock.monotonic();
       this.#metrics.fsmSnapshot.observe(capturedAt - started);
       this.#metrics.persistSnapshot.observe(savedAt - capturedAt);
+      this.#metrics.fsmPersist.observe(savedAt - capturedAt);
       this.#metrics.takeSnapshot.observe(savedAt - started);
       logger.log("info", "snapshot complete up to", { index: meta.index });
       this.feed({ kind: "snapshotTaken", index: meta.index, size: meta.size });

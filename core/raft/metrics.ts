@@ -34,6 +34,8 @@ export class RaftMetrics {
   readonly installSnapshot: Sample;
   readonly takeSnapshot: Sample;
   readonly persistSnapshot: Sample;
+  /** The same, as Consul's state machine counts it. */
+  readonly fsmPersist: Sample;
   readonly fsmSnapshot: Sample;
   readonly fsmRestore: Sample;
   readonly #metrics: Metrics;
@@ -62,6 +64,7 @@ export class RaftMetrics {
     this.installSnapshot = metrics.sample("raft.rpc.installSnapshot");
     this.takeSnapshot = metrics.sample("raft.snapshot.takeSnapshot");
     this.persistSnapshot = metrics.sample("raft.snapshot.persist");
+    this.fsmPersist = metrics.sample("fsm.persist");
     this.fsmSnapshot = metrics.sample("raft.fsm.snapshot");
     this.fsmRestore = metrics.sample("raft.fsm.restore");
     this.#states = {

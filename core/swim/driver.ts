@@ -106,6 +106,8 @@ export class GossipDriver {
   run(machine: GossipMachine, onTurn: () => void): void {
     this.#machine = machine;
     this.#onTurn = onTurn;
+    // Of ourselves, which the machine takes as it takes any other's.
+    this.#metrics.onAlive();
     this.feed({ kind: "start" });
   }
 

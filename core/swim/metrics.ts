@@ -36,6 +36,10 @@ export class SwimMetrics {
     this.#healthScore = metrics.gauge("memberlist.health.score");
   }
 
+  onAlive(): void {
+    this.#alive.add(1);
+  }
+
   onMessage({ kind }: SwimMessage): void {
     if (kind === "alive") this.#alive.add(1);
     else if (kind === "suspect") this.#suspect.add(1);

@@ -111,8 +111,8 @@ export class DnsServer {
     const kept = outcome instanceof Promise ? this.#wait(query) : query;
     if (kept === undefined) return undefined;
     return then(outcome, (found) => {
-      if (found === undefined) return this.#recurse(kept, transport, settings);
       (target.kind === "reverse" ? this.#ptrQuery : this.#domainQuery).observe(this.#parts.clock.monotonic() - began);
+      if (found === undefined) return this.#recurse(kept, transport, settings);
       const reply = this.#write(kept, flagAuthoritative, found, transport, settings);
       if (found.from !== undefined && !(outcome instanceof Promise)) {
         const { order, orders } = this.#parts.lookup.draws;

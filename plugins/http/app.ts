@@ -125,7 +125,7 @@ export class HttpApp {
     const { clock } = this.#context;
     const begun = clock.monotonic();
     const reply = await this.#serve(route, incoming);
-    this.#metrics.get(route)?.onAnswered(incoming.method, reply.status, clock.monotonic() - begun);
+    this.#metrics.get(route)?.onAnswered(incoming.method, reply.status, begun, clock.monotonic());
     return reply;
   }
 

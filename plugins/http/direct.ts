@@ -84,7 +84,7 @@ export class DirectApi {
     if (shared === undefined) return this.#wait(request, read, 0, 0);
     if (logger.enabled("debug")) logFinished(this.#context, request, 0);
     const answer = this.#answer(request, shared);
-    this.#metricsOf(request, read)?.onAnswered("GET", shared.rendered.status, this.#context.clock.monotonic() - begun);
+    this.#metricsOf(request, read)?.onAnswered("GET", shared.rendered.status, begun, this.#context.clock.monotonic());
     return answer;
   }
 
@@ -114,9 +114,9 @@ export class DirectApi {
       status = reply.status;
       return this.#finish(request, reply);
     } finally {
-      const took = this.#context.clock.monotonic() - begun;
-      this.#metricsOf(request, read)?.onAnswered("GET", status, took);
-      logFinished(this.#context, request, took);
+      const now = this.#context.clock.monotonic();
+      this.#metricsOf(request, read)?.onAnswered("GET", status, begun, now);
+      logFinished(this.#context, request, now - begun);
     }
   }
 
@@ -155,9 +155,9 @@ export class DirectApi {
       logError(this.#context, request, error);
       return this.#finish(request, errorReply(error));
     } finally {
-      const took = clock.monotonic() - begun;
-      this.#kvMetrics?.onAnswered("PUT", 200, took);
-      logFinished(this.#context, request, took);
+      const now = clock.monotonic();
+      this.#kvMetrics?.onAnswered("PUT", 200, begun, now);
+      logFinished(this.#context, request, now - begun);
     }
   }
 

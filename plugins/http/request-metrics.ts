@@ -40,14 +40,15 @@ export class RouteMetrics {
           };
   }
 
-  onAnswered(method: string, status: number, took: Millis): void {
+  /** `now`: of the monotonic clock. */
+  onAnswered(method: string, status: number, begun: Millis, now: Millis): void {
     let sample = this.#samples.get(method);
     if (sample === undefined) {
       if (!(methods as readonly string[]).includes(method)) return;
       sample = this.#metrics.sample(`http.${method}.${this.#route}`);
       this.#samples.set(method, sample);
     }
-    sample.observe(took);
+    sample.observe(now - begun, now);
     if (this.#call === undefined) return;
     this.#call.all.add(1);
     if (status < 400) this.#call.success.add(1);
