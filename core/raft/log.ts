@@ -42,7 +42,7 @@ export class RaftLog {
    * From what a store held. Entries that a snapshot covers are kept for followers; those that do not fit the snapshot
    * are dropped (`staleFrom` of the result says from where). Throws `wal-corrupt` when entries are missing: also when there
    * are none, and the snapshot for which they were dropped is not the one at hand. Who began at an older one would have
-   * forgotten what it told others it holds.
+   * forgotten what it told others it holds. What the snapshot holds and the store's log knows nothing of is not durable.
    */
   static restore(
     entries: readonly LogEntry[],
@@ -59,10 +59,13 @@ export class RaftLog {
     const first = entries[0];
     let staleFrom: LogIndex | undefined;
     if (snapshot !== undefined) {
-      log.#packed = log.#purged = log.#snapshot = log.#committed = log.#applied = log.#durable = snapshot.index;
+      log.#packed = log.#purged = log.#snapshot = log.#committed = log.#applied = snapshot.index;
       log.#purgedTerm = log.#snapshotTerm = snapshot.term;
     }
-    if (first === undefined) return { log, staleFrom };
+    if (first === undefined) {
+      log.#durable = Math.min(compacted, log.#snapshot);
+      return { log, staleFrom };
+    }
     assertConsecutive(entries);
     const atSnapshot = snapshot === undefined ? undefined : entries[snapshot.index - first.index];
     if (snapshot !== undefined && first.index <= snapshot.index && atSnapshot?.term !== snapshot.term) {
@@ -230,13 +233,14 @@ export class RaftLog {
     this.#purgedTerm = term;
   }
 
-  /** A leader's snapshot takes the place of the whole log. */
+  /** A leader's snapshot takes the place of the whole log; none of that is durable before the store has recorded it. */
   replace(index: LogIndex, term: Term): void {
     assert(index > this.#committed, "a snapshot is installed only when it is ahead");
     this.#entries = [];
     this.#blocks = [];
-    this.#packed = this.#purged = this.#snapshot = this.#committed = this.#applied = this.#durable = index;
+    this.#packed = this.#purged = this.#snapshot = this.#committed = this.#applied = index;
     this.#purgedTerm = this.#snapshotTerm = term;
+    this.#durable = 0;
   }
 
   validate(): void {

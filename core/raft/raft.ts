@@ -112,10 +112,8 @@ export class RaftMachine implements Machine<RaftInput> {
     membership.appended(log.slice(log.purged, log.last, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY));
     const limits = { ...defaultLimits, ...options.limits };
     this.#raft = new RaftState({ id, random, timing, limits, hardState: restored.hardState, log, membership, now });
-    if (staleFrom !== undefined) {
-      this.#raft.truncateFrom = staleFrom;
-      this.#raft.compactTo = log.last;
-    }
+    this.#raft.truncateFrom = staleFrom;
+    if (log.durable < log.snapshot) this.#raft.compactTo = log.snapshot;
     const since = options.recovered?.term ?? 0;
     // Durable before anything is said in it.
     if (this.#raft.term < since) this.#raft.changeHardState(since, undefined);

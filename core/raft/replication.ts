@@ -199,14 +199,16 @@ function truncate(raft: RaftState, from: LogIndex): void {
 }
 
 /** Tells the leader what is durable here; when the disk is behind, that follows when it is done. */
-function acknowledge(raft: RaftState): void {
+export function acknowledge(raft: RaftState): void {
   if (raft.matched > raft.log.durable) raft.acknowledgementOwed = true;
   else sendAcknowledgement(raft);
 }
 
 /** The disk got further: what is owed can be said, or part of it. */
 export function acknowledgeOwed(raft: RaftState): void {
-  if (raft.acknowledgementOwed && raft.leader !== undefined && raft.role === "follower") sendAcknowledgement(raft);
+  // Not by a write that began before a snapshot took the log's place.
+  const recorded = raft.log.durable >= raft.log.purged;
+  if (raft.acknowledgementOwed && recorded && raft.leader !== undefined && raft.role === "follower") sendAcknowledgement(raft);
 }
 
 function sendAcknowledgement(raft: RaftState): void {

@@ -11,7 +11,7 @@ import { assert } from "../types/errors.ts";
 import type { LogIndex } from "../types/ids.ts";
 import { decodeConfiguration } from "./membership.ts";
 import type { RaftInput } from "./messages.ts";
-import { configurationChanged } from "./replication.ts";
+import { acknowledge, configurationChanged } from "./replication.ts";
 import type { RaftState } from "./state.ts";
 
 /** A follower that is in touch may hold back purging by up to this many times the trailing entries. */
@@ -92,16 +92,9 @@ export function onSnapshotInstalled(raft: RaftState, input: Extract<RaftInput, {
   raft.appliedBytes = 0;
   if (raft.role !== "follower" || raft.term !== input.term || raft.leader !== input.from) return;
   raft.matched = Math.max(raft.matched, point.index);
-  raft.send({
-    kind: "appendReply",
-    from: raft.id,
-    to: input.from,
-    term: raft.term,
-    accepted: true,
-    index: point.index,
-    hintIndex: 0,
-    hintTerm: 0,
-  });
+  // Once the log, too, says that it begins there: should the snapshot be damaged later, a restart must not go on from an
+  // older one as if nothing had been acknowledged since.
+  acknowledge(raft);
 }
 
 /** The driver finished, or gave up, sending a snapshot. */
