@@ -50,10 +50,15 @@ function timestamp(at: EpochMillis): string {
   return new Date(at).toISOString();
 }
 
-/** go-hclog 0.12 puts quotes round what has white space in it, and escapes nothing. */
+/** go-hclog 0.12 puts quotes round what has white space in it, and escapes nothing; in a list, round each element. */
 function plainField(key: string, value: unknown): string {
+  const written = Array.isArray(value) ? `[${value.map(quoted).join(", ")}]` : quoted(value);
+  return ` ${key}=${written}`;
+}
+
+function quoted(value: unknown): string {
   const written = oneLine(textOf(value));
-  return /[ \t]|\\n|\\r/.test(written) ? ` ${key}="${written}"` : ` ${key}=${written}`;
+  return /[ \t]|\\n|\\r/.test(written) ? `"${written}"` : written;
 }
 
 /** Beyond go-hclog: a line break or escape sequence that a peer put into a value must not look like another line, nor reach a terminal. */
