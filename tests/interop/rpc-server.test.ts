@@ -16,6 +16,7 @@ import { ownPool, realPorts } from "./ports.ts";
 
 /** Of this process alone. */
 const { network } = await ownGround();
+const here = ({ source }: RegExp): RegExp => new RegExp(source.replaceAll("NET", network));
 
 const found = findPeer("consul");
 const consul = "path" in found ? found.path : "";
@@ -155,7 +156,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
     const { client, served, run, get, put, stop } = await setUp(`${network}.84`);
     try {
       await eventually("its node is here", () => servicesOf(served).known, client.output);
-      assert.match(await run("members"), /ours +127\.0\.84\.2:\d+ +alive +server[\s\S]*real +127\.0\.84\.1:\d+ +alive +client/);
+      assert.match(await run("members"), here(/ours +NET\.84\.2:\d+ +alive +server[\s\S]*real +NET\.84\.1:\d+ +alive +client/));
 
       const web = { Name: "web", Tags: ["v1"], Port: 80, Meta: { a: "b" }, Check: { TTL: "60s", Status: "passing" } };
       assert.equal((await put("/v1/agent/service/register", web)).status, 200);
@@ -163,7 +164,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
       assert.equal((await put("/v1/agent/check/register", { Name: "mem", TTL: "60s", Status: "passing" })).status, 200);
       await eventually("its services are here", () => flat(servicesOf(served).ids) === flat(["plain", "web"]), client.output);
       assert.match(await run("catalog", "services", "-tags"), /plain +\nweb +v1/);
-      assert.match(await run("catalog", "nodes"), /ours +0b2ab1a5 +127\.0\.84\.2 +dc1[\s\S]*real +\w{8} +127\.0\.84\.1 +dc1/);
+      assert.match(await run("catalog", "nodes"), here(/ours +0b2ab1a5 +NET\.84\.2 +dc1[\s\S]*real +\w{8} +NET\.84\.1 +dc1/));
       const [instance] = (await json(get("/v1/health/service/web?passing"))) as [
         { Service: { Port: number; Meta: object }; Checks: { CheckID: string }[] },
       ];
@@ -301,7 +302,7 @@ describe("a real Consul client agent under our server", { skip }, () => {
       assert.match(await (await get("/v1/health/node/ext")).text(), /"Definition":\{"Interval":"5s","HTTP":"http:\/\/x"\}/);
 
       assert.deepEqual(await json(get("/v1/catalog/datacenters")), ["dc1"]);
-      assert.match(await run("operator", "raft", "list-peers"), /ours +0b2ab1a5-\S+ +127\.0\.86\.2:\d+ +leader +true +3/);
+      assert.match(await run("operator", "raft", "list-peers"), here(/ours +0b2ab1a5-\S+ +NET\.86\.2:\d+ +leader +true +3/));
       assert.match(
         await (await get("/v1/catalog/nodes?filter=Foo==3")).text(),
         /^rpc error making call: Failed to create boolean expression/,
