@@ -12,7 +12,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type Address, formatAddress, type LogEntry, type Logger, type Runtime, type Storage } from "../ports/mod.ts";
-import { type LeaderEvent, loadRaft, RaftDriver, type RaftStatus } from "../raft/driver.ts";
+import { type LeaderEvent, loadRaft, RaftDriver } from "../raft/driver.ts";
 import {
   entryCommand,
   entryPiece,
@@ -26,6 +26,7 @@ import type { RaftMachine } from "../raft/raft.ts";
 import { Assembler, commandBytesMax, cut, wholeBytesMax } from "../raft/pieces.ts";
 import type { Held } from "../raft/recovery.ts";
 import type { SnapshotContent } from "../raft/snapshot-transfer.ts";
+import type { RaftStatus } from "../raft/status.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import type { RaftTransport } from "../raft/transport.ts";

@@ -31,7 +31,8 @@ import { RaftMetrics } from "./metrics.ts";
 import { RaftMachine, type RaftMachineOptions } from "./raft.ts";
 import type { Held, Recovered } from "./recovery.ts";
 import { Requests, waitMax } from "./requests.ts";
-import { type SnapshotContent, SnapshotTransfer } from "./snapshot-transfer.ts";
+import { beginCapture, type SnapshotContent, SnapshotTransfer } from "./snapshot-transfer.ts";
+import { addressOf, type RaftStatus, statusOf } from "./status.ts";
 import type { Proposed } from "./waiters.ts";
 
 /** The state machine is given at most this much at once, so that timers run between slices of a long backlog. */
@@ -71,25 +72,6 @@ export interface RaftDriverOptions {
   readonly onFatal: (error: unknown) => void;
   /** Saves and replaces the state machine. Without it no snapshot is taken and the log only grows. */
   readonly content?: SnapshotContent;
-}
-
-/** For `consul info` and operators. */
-export interface RaftStatus {
-  readonly id: NodeId;
-  readonly role: Role;
-  readonly term: Term;
-  readonly leader: NodeId | undefined;
-  readonly leaderAddress: string | undefined;
-  readonly commitIndex: LogIndex;
-  readonly appliedIndex: LogIndex;
-  readonly lastIndex: LogIndex;
-  readonly lastTerm: Term;
-  readonly snapshotIndex: LogIndex;
-  readonly snapshotTerm: Term;
-  readonly configuration: Configuration;
-  readonly configurationIndex: LogIndex;
-  /** Milliseconds; 0 on the leader, Infinity when no leader was heard of. */
-  readonly lastContact: Millis;
 }
 
 /** Reads what the stores hold and makes the machine that resumes from it. The state machine must then be restored from `snapshot`. */
@@ -276,23 +258,7 @@ export class RaftDriver {
   }
 
   state(): RaftStatus {
-    const machine = this.#machine;
-    return {
-      id: machine.id,
-      role: machine.role,
-      term: machine.term,
-      leader: machine.leader,
-      leaderAddress: this.#addressOf(machine.leader),
-      commitIndex: machine.commitIndex,
-      appliedIndex: machine.appliedIndex,
-      lastIndex: machine.lastIndex,
-      lastTerm: machine.lastTerm,
-      snapshotIndex: machine.snapshotIndex,
-      snapshotTerm: machine.snapshotTerm,
-      configuration: machine.configuration,
-      configurationIndex: machine.configurationIndex,
-      lastContact: this.lastContact(),
-    };
+    return statusOf(this.#machine, this.#clock.monotonic());
   }
 
   /** Not in the middle of a command: then after what is applied next. */
@@ -351,7 +317,7 @@ export class RaftDriver {
           isLeader: event.role === "leader",
           term: event.term,
           leader: event.leader,
-          leaderAddress: this.#addressOf(event.leader),
+          leaderAddress: addressOf(this.#machine.configuration, event.leader),
         });
         return;
       case "accepted":
@@ -393,7 +359,7 @@ export class RaftDriver {
     this.#writing = durable.then(
       () => {
         this.#writing = undefined;
-        this.#noteWritten(write.entries?.length ?? 0, this.#clock.monotonic() - begun);
+        this.#metrics.onWritten(write.entries.length, this.#clock.monotonic() - begun, this.#machine.role);
         this.feed({ kind: "written", ticket });
       },
       (error: unknown) => {
@@ -402,23 +368,6 @@ export class RaftDriver {
         this.#fail(error);
       },
     );
-  }
-
-  #noteWritten(entries: number, took: Millis): void {
-    if (entries === 0) return;
-    if (this.#machine.role !== "leader") {
-      this.#metrics.storeLogs.observe(took);
-      return;
-    }
-    this.#metrics.dispatchLog.observe(took);
-    this.#metrics.dispatchNumLogs.set(entries);
-  }
-
-  #noteApplied(entries: readonly LogEntry[], begun: Millis, now: Millis): void {
-    const took = now - begun;
-    for (const entry of entries) if (entry.type === entryCommand) this.#metrics.fsmApply.observe(took / entries.length, now);
-    if (this.#machine.role === "leader") this.#metrics.commitNumLogs.set(entries.length);
-    else this.#metrics.processLogs.observe(took);
   }
 
   /** The state-machine lane. */
@@ -430,7 +379,7 @@ export class RaftDriver {
     const begun = this.#clock.monotonic();
     const results = this.#options.apply(entries);
     const now = this.#clock.monotonic();
-    this.#noteApplied(entries, begun, now);
+    this.#metrics.onApplied(entries, begun, now, this.#machine.role);
     this.#step({ kind: "applied", index: last.index });
     this.#requests.applied(entries, results, now);
     this.#requests.release(last.index);
@@ -455,14 +404,11 @@ export class RaftDriver {
     try {
       logger.log("info", "starting snapshot up to", { index: this.#machine.appliedIndex });
       const started = this.#clock.monotonic();
-      const captured = begun(content.capture());
+      const captured = beginCapture(content);
       const capturedAt = this.#clock.monotonic();
       const meta = await snapshots.save(this.#machine.snapshotPoint(), captured);
       const savedAt = this.#clock.monotonic();
-      this.#metrics.fsmSnapshot.observe(capturedAt - started);
-      this.#metrics.persistSnapshot.observe(savedAt - capturedAt);
-      this.#metrics.fsmPersist.observe(savedAt - capturedAt);
-      this.#metrics.takeSnapshot.observe(savedAt - started);
+      this.#metrics.onSnapshotTaken(started, capturedAt, savedAt);
       logger.log("info", "snapshot complete up to", { index: meta.index });
       this.feed({ kind: "snapshotTaken", index: meta.index, size: meta.size });
       return meta;
@@ -494,11 +440,6 @@ export class RaftDriver {
     this.feed({ kind: "snapshotInstalled", from, term, point: snapshotPoint(meta) });
     this.#requests.release(this.#machine.appliedIndex);
     return true;
-  }
-
-  #addressOf(id: NodeId | undefined): string | undefined {
-    if (id === undefined) return undefined;
-    return this.#machine.configuration.servers.find((server) => server.id === id)?.address;
   }
 
   /** One timer. It is left alone when it fires too early, which is the usual case: deadlines mostly move away. */
@@ -533,18 +474,4 @@ export class RaftDriver {
     void this.#transfer.stop(); // awaited by stop()
     this.#requests.rejectAll(code, message);
   }
-}
-
-/**
- * The same content, of which the first part is asked for now: a generator does nothing before, and would capture the
- * state as it is when the store gets round to reading it.
- */
-async function* begunFrom(iterator: AsyncIterator<Bytes>, first: Promise<IteratorResult<Bytes>>): AsyncGenerator<Bytes> {
-  for (let part = await first; part.done !== true; part = await iterator.next()) yield part.value;
-}
-function begun(content: AsyncIterable<Bytes>): AsyncIterable<Bytes> {
-  const iterator = content[Symbol.asyncIterator]();
-  const first = iterator.next();
-  first.catch(() => undefined); // told to whoever reads
-  return begunFrom(iterator, first);
 }

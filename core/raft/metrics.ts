@@ -1,7 +1,8 @@
 /** What Raft tells of itself, under the names of Consul 1.8 (HashiCorp's raft). Times are milliseconds. */
 import { type Counter, type Metrics, noMetrics, type Sample } from "../ports/telemetry.ts";
+import type { LogEntry } from "../ports/storage.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
-import type { RaftMessage, Role } from "./messages.ts";
+import { entryCommand, type RaftMessage, type Role } from "./messages.ts";
 
 /** Servers that are told apart; more than a group can have. */
 const peersMax = 64;
@@ -137,6 +138,31 @@ export class RaftMetrics {
       default:
         return;
     }
+  }
+
+  /** Entries of the log became durable. */
+  onWritten(entries: number, took: Millis, role: Role): void {
+    if (entries === 0) return;
+    if (role !== "leader") {
+      this.storeLogs.observe(took);
+      return;
+    }
+    this.dispatchLog.observe(took);
+    this.dispatchNumLogs.set(entries);
+  }
+
+  onApplied(entries: readonly LogEntry[], begun: Millis, now: Millis, role: Role): void {
+    const took = now - begun;
+    for (const entry of entries) if (entry.type === entryCommand) this.fsmApply.observe(took / entries.length, now);
+    if (role === "leader") this.commitNumLogs.set(entries.length);
+    else this.processLogs.observe(took);
+  }
+
+  onSnapshotTaken(started: Millis, captured: Millis, saved: Millis): void {
+    this.fsmSnapshot.observe(captured - started);
+    this.persistSnapshot.observe(saved - captured);
+    this.fsmPersist.observe(saved - captured);
+    this.takeSnapshot.observe(saved - started);
   }
 
   #peer(id: NodeId): PeerMetrics | undefined {

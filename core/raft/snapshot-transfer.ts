@@ -332,3 +332,18 @@ class Incoming {
     }
   }
 }
+
+/**
+ * The state as it is now. The first part is asked for at once: a generator does nothing before, and would capture the state
+ * as it is when the store gets round to reading it.
+ */
+export function beginCapture(content: SnapshotContent): AsyncIterable<Bytes> {
+  const iterator = content.capture()[Symbol.asyncIterator]();
+  const first = iterator.next();
+  first.catch(() => undefined); // told to whoever reads
+  return begunFrom(iterator, first);
+}
+
+async function* begunFrom(iterator: AsyncIterator<Bytes>, first: Promise<IteratorResult<Bytes>>): AsyncGenerator<Bytes> {
+  for (let part = await first; part.done !== true; part = await iterator.next()) yield part.value;
+}

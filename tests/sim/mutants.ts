@@ -329,8 +329,8 @@ export const drivenMutations: readonly Mutation[] = [
   one(
     "the driver drops the log before its snapshot is stored",
     "core/raft/driver.ts",
-    "const meta = await snapshots.save(this.#machine.snapshotPoint(), begun(content.capture()));",
-    'const point = this.#machine.snapshotPoint();\n      const saving = snapshots.save(point, begun(content.capture()));\n      this.feed({ kind: "snapshotTaken", index: point.index });\n      const meta = await saving;',
+    "const meta = await snapshots.save(this.#machine.snapshotPoint(), captured);",
+    'const point = this.#machine.snapshotPoint();\n      const saving = snapshots.save(point, captured);\n      this.feed({ kind: "snapshotTaken", index: point.index });\n      const meta = await saving;',
     { profile: "brittle" },
   ),
   one(
@@ -353,8 +353,8 @@ export const agentMutations: readonly Mutation[] = [
   one(
     "a follower reads without asking its leader",
     "core/agent/server-store.ts",
-    "if (this.#mayAnswerNow(consistency)) return;\n    const { raft }",
-    'if (consistency === "default" || this.#mayAnswerNow(consistency)) return;\n    const { raft }',
+    "if (this.#mayAnswerNow(consistency)) {\n",
+    'if (consistency === "default" || this.#mayAnswerNow(consistency)) {\n',
   ),
   one(
     "a follower does not wait for the index it was told",
