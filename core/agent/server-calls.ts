@@ -1,6 +1,6 @@
 /**
  * Calls of a client agent, or into another datacenter, to whichever server answers. A call is made again elsewhere where
- * that is safe, for `rpc_hold_timeout` after it first failed:
+ * that is safe, for `rpc_hold_timeout` after it first failed, or after the latest server that had held it failed:
  *
  *   the server was not reached, or knows no leader     nothing was done: again
  *   the connection ended                               a read again; a write may have been carried out
@@ -41,6 +41,8 @@ export interface ServerCall {
 
 /** Pauses between attempts are at most this share of the hold timeout, drawn at random. */
 const pauseShare = 1 / 16;
+/** A server that let a call wait for longer was well: its end is trouble of its own. */
+const heldMin: Millis = 1000;
 /** Attempts within the hold timeout, whatever its length. */
 const attemptsMax = 100;
 
@@ -64,9 +66,11 @@ export class ServerCalls {
 
   async #call({ method, args, isRead, timeout, cancel }: ServerCall): Promise<Value> {
     const { client, servers, clock, random, logger, holdTimeout, refusal } = this.#options;
-    // From the first failure on: a blocking call may have waited for minutes before.
+    const begun = clock.monotonic();
+    // From the first failure on: a blocking call may have waited for minutes before, and at the next server again.
     let deadline: Millis | undefined;
     for (let attempt = 1; ; attempt++) {
+      const askedAt = clock.monotonic();
       const server = servers.first();
       const refused = refusal?.();
       if (refused !== undefined) throw refused;
@@ -81,9 +85,11 @@ export class ServerCalls {
         if (failure.kind === "answer") throw failure.error;
         this.#options.metrics?.counter("client.rpc.failed", { server: server.name }).add(1);
         servers.failed(server);
-        deadline ??= clock.monotonic() + holdTimeout();
+        const now = clock.monotonic();
+        const wasHeld = failure.kind === "lost" && now - askedAt > heldMin && now - begun < timeout;
+        if (deadline === undefined || wasHeld) deadline = now + holdTimeout();
         const again = failure.kind === "undone" || (isRead && failure.kind === "lost");
-        if (!again || attempt >= attemptsMax || clock.monotonic() >= deadline) throw failure.error;
+        if (!again || attempt >= attemptsMax || now >= deadline) throw failure.error;
         // The next server first; only when all were tried it is worth waiting.
         if (attempt >= servers.size) await this.#pause(between(random, 0, holdTimeout() * pauseShare), cancel);
       }

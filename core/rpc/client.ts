@@ -111,7 +111,11 @@ export class RpcClient {
     const sequence = this.#sequence;
     if (!lane.stream.write(encodeRequest({ sequence, method, args }))) await lane.stream.drained();
     const response = await readResponse(lane.reader);
-    if (response === undefined) throw new AgentError("connection-closed", { message: "rpc error making call: EOF" });
+    if (response === undefined) {
+      // The server is closing, and may take its time: nothing is left open from this side.
+      void release(lane.stream);
+      throw new AgentError("connection-closed", { message: "rpc error making call: EOF" });
+    }
     if (Number(response.sequence) !== sequence)
       throw new Malformed(`response ${response.sequence} does not answer request ${sequence}`);
     return response;
