@@ -6,11 +6,36 @@ import { isBodiless, reasonOf } from "../shared/http-status.ts";
 /** Up to this, head and body are copied into one piece: one write costs less than two. */
 const onePieceBytesMax = 16_384;
 
-/** The pieces of an answer as they go on the wire: one, or head and body. In Go's order: own headers, Date, Content-Length. */
-export function encodeResponse(
-  response: DirectResponse,
-  options: { readonly head: boolean; readonly close: boolean },
-): readonly Bytes[] {
+interface Encoding {
+  readonly head: boolean;
+  readonly close: boolean;
+}
+
+/** The last answer in one piece: what thousands wait for, or ask for again and again, is put together once in a second. */
+let last:
+  | { readonly response: DirectResponse; readonly options: Encoding; readonly date: string; readonly pieces: readonly Bytes[] }
+  | undefined;
+
+/**
+ * The pieces of an answer as they go on the wire: one, or head and body. In Go's order: own headers, Date, Content-Length.
+ * Not to be written to: several connections may share them.
+ */
+export function encodeResponse(response: DirectResponse, options: Encoding): readonly Bytes[] {
+  const date = dateLine();
+  if (last !== undefined && last.date === date && isSame(last.response, response)) {
+    if (last.options.head === options.head && last.options.close === options.close) return last.pieces;
+  }
+  const pieces = encode(response, options);
+  last = pieces.length === 1 ? { response, options, date, pieces } : undefined;
+  return pieces;
+}
+
+/** Headers and bodies are never changed, so that the same ones read the same. */
+function isSame(left: DirectResponse, right: DirectResponse): boolean {
+  return left.headers === right.headers && left.body === right.body && left.status === right.status;
+}
+
+function encode(response: DirectResponse, options: Encoding): readonly Bytes[] {
   const bodiless = isBodiless(response.status);
   const body = response.body;
   let head = headLines(response);
