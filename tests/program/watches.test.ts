@@ -132,6 +132,32 @@ describe("watches in a configuration directory", () => {
   });
 });
 
+describe("watches of a client agent", () => {
+  it("follow what its servers hold, and begin when it has found one", async () => {
+    const output = temporaryFolder();
+    const server = await RunningAgent.start({ args: ["-dev", "-node=s1"] });
+    const watches = `watches = [{ type = "keyprefix" prefix = "a/" args = ["sh", "-c", "cat >> ${output}/keys"] }]`;
+    const client = await RunningAgent.start({
+      args: [
+        "-node=c1",
+        "-bind=127.0.0.1",
+        `-data-dir=${temporaryFolder()}`,
+        `-retry-join=127.0.0.1:${server.ports.serfLan}`,
+        ...["-hcl", watches],
+      ],
+      ready: /Synced node info/,
+    });
+    try {
+      assert.deepEqual(await lines(output, "keys", 1), ["null"]);
+      await server.consul(["kv", "put", "a/b", "c"]);
+      const seen = await lines(output, "keys", 2);
+      assert.equal(JSON.parse(seen[1] as string)[0].Value, "Yw==");
+    } finally {
+      await Promise.all([client.stop(), server.stop()]);
+    }
+  });
+});
+
 describe("log files", () => {
   it("are begun at each start and when they are full, and so many are kept", async () => {
     const folder = temporaryFolder();
