@@ -9,7 +9,7 @@
  * Series are bounded: when half of the room is taken, those with labels that have been silent for a while give way.
  */
 import type { Clock } from "../../core/ports/clock.ts";
-import type { Counter, Labels, Metrics, MetricsSettings, Sample } from "../../core/ports/telemetry.ts";
+import type { Counter, Labels, Metrics, MetricsSettings, MetricTap, Sample } from "../../core/ports/telemetry.ts";
 import type { EpochMillis, Millis } from "../../core/types/ids.ts";
 import { MetricNames, plainSettings } from "./metric-names.ts";
 import { type Aggregate, GaugeCell, Series } from "./metric-series.ts";
@@ -71,6 +71,7 @@ class MemoryMetrics implements MetricsReader {
   readonly #gauges = new Map<string, GaugeCell>();
   #names = new MetricNames(plainSettings);
   #showsPrometheus = false;
+  #tap: MetricTap | undefined;
   #seriesDropped = 0;
   /** Counts intervals, those in which nothing happened too. */
   #epoch = 0;
@@ -89,6 +90,7 @@ class MemoryMetrics implements MetricsReader {
 
   configure(settings: MetricsSettings): void {
     this.#names = new MetricNames(settings);
+    this.#tap = settings.tap;
     this.#showsPrometheus = settings.prometheusRetention > 0;
     for (const table of [this.#counters, this.#samples])
       for (const series of table.values()) series.kept = this.#names.keeps(this.#names.full(series.name));
@@ -101,7 +103,7 @@ class MemoryMetrics implements MetricsReader {
     return {
       add: (amount) => {
         if (!series.attached) series = this.#again(table, series);
-        this.#observe(series, amount, false);
+        this.#observe("counter", series, amount);
       },
     };
   }
@@ -112,7 +114,7 @@ class MemoryMetrics implements MetricsReader {
     return {
       observe: (value, now) => {
         if (!series.attached) series = this.#again(table, series);
-        this.#observe(series, value, this.#showsPrometheus, now);
+        this.#observe("sample", series, value, now);
       },
     };
   }
@@ -126,6 +128,7 @@ class MemoryMetrics implements MetricsReader {
         const now = this.#clock.monotonic();
         if (now - this.#epochAt >= intervalMillis) this.#turn(now);
         cell.set(Math.fround(value), this.#epoch, now);
+        if (this.#tap !== undefined) this.#tap("gauge", this.#names.fullGauge(name), labels, value);
       },
     };
   }
@@ -169,12 +172,13 @@ class MemoryMetrics implements MetricsReader {
     };
   }
 
-  #observe(series: Series, value: number, recent: boolean, known?: Millis): void {
+  #observe(kind: "counter" | "sample", series: Series, value: number, known?: Millis): void {
     if (!series.kept || !series.attached) return;
     const now = known ?? this.#clock.monotonic();
     if (now - this.#epochAt >= intervalMillis) this.#turn(now);
     // go-metrics carries 32 bits.
-    series.add(Math.fround(value), this.#epoch, now, recent);
+    series.add(Math.fround(value), this.#epoch, now, kind === "sample" && this.#showsPrometheus);
+    if (this.#tap !== undefined) this.#tap(kind, this.#names.full(series.name), series.labels, value);
   }
 
   /** By the wall clock, which may have been set meanwhile: an interval may be shorter for it, never longer. */

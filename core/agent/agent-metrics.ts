@@ -1,6 +1,6 @@
 /** What an agent tells of itself whatever happens, once a second: its memory, and what its role is at (Consul 1.8). */
 import type { AgentConfig } from "../config/config.ts";
-import type { Clock, Host, Metrics, MetricsSettings, Timer } from "../ports/mod.ts";
+import type { Clock, Host, Metrics, MetricsSettings, MetricTap, Timer } from "../ports/mod.ts";
 import type { Millis } from "../types/ids.ts";
 
 const interval: Millis = 1000;
@@ -46,9 +46,12 @@ export class AgentMetrics {
 }
 
 /** Where somebody collects the numbers of several machines, gauges carry the machine's name unless that is switched off. */
-export function metricsSettings(telemetry: AgentConfig["telemetry"], host: Pick<Host, "hostname"> | undefined): MetricsSettings {
+export function metricsSettings(
+  telemetry: AgentConfig["telemetry"],
+  { host, tap }: { readonly host: Pick<Host, "hostname"> | undefined; readonly tap: MetricTap | undefined },
+): MetricsSettings {
   const { metricsPrefix, disableHostname, filterDefault, prefixFilter, prometheusRetentionTime } = telemetry;
-  const collected = prometheusRetentionTime > 0;
+  const collected = prometheusRetentionTime > 0 || tap !== undefined;
   const rules = (sign: string): readonly string[] =>
     prefixFilter.filter((rule) => rule.startsWith(sign)).map((rule) => rule.slice(1));
   return {
@@ -58,5 +61,6 @@ export function metricsSettings(telemetry: AgentConfig["telemetry"], host: Pick<
     allowed: rules("+"),
     blocked: rules("-"),
     prometheusRetention: prometheusRetentionTime,
+    ...(tap === undefined ? {} : { tap }),
   };
 }

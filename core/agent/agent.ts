@@ -46,6 +46,7 @@ import { RetryJoin, startJoin } from "./retry-join.ts";
 import type { Role, RoleCluster, RoleOptions } from "./role.ts";
 import { ServerRole } from "./server-role.ts";
 import { agentStats } from "./stats.ts";
+import { StatsdSink } from "./statsd.ts";
 
 export interface AgentDependencies {
   readonly runtime: Runtime;
@@ -87,6 +88,7 @@ export class Agent implements AgentApi {
   readonly #retryJoins: readonly RetryJoin[];
   readonly #plugins: PluginHost;
   readonly #metrics: AgentMetrics;
+  readonly #statsd: StatsdSink | undefined;
   #config: AgentConfig;
   #stopping: Promise<void> | undefined;
   #left = false;
@@ -94,11 +96,14 @@ export class Agent implements AgentApi {
   constructor(dependencies: AgentDependencies) {
     const { runtime, storage, config, nodeId } = dependencies;
     const { clock, random, crypto } = runtime;
-    runtime.metrics.configure?.(metricsSettings(config.telemetry, runtime.host));
     this.#dependencies = dependencies;
     this.#config = config;
     this.nodeId = nodeId;
     this.#logger = runtime.logger.child("agent");
+    const { statsdAddress } = config.telemetry;
+    if (statsdAddress !== undefined && runtime.datagrams !== undefined && dependencies.sockets)
+      this.#statsd = new StatsdSink({ clock, datagrams: runtime.datagrams, logger: this.#logger, to: statsdAddress });
+    this.#configureMetrics();
     this.hooks = createHooks((hook, error) => this.#logger.log("error", "a listener failed", { hook, error: messageOf(error) }));
     const now = (): number => clock.wall();
 
@@ -229,6 +234,7 @@ export class Agent implements AgentApi {
   async start(): Promise<void> {
     for (const warning of this.#config.warnings) this.#logger.log("warn", warning);
     try {
+      await this.#statsd?.start();
       await this.#role.start();
       this.#metrics.start();
       await this.#plugins.start();
@@ -260,8 +266,7 @@ export class Agent implements AgentApi {
       for (const key of plan.ignored) this.#logger.log("warn", "this setting takes effect only after a restart", { key });
       this.#config = plan.config;
       setLogLevel?.(this.#config.logLevel);
-      const { metrics, host } = this.#dependencies.runtime;
-      metrics.configure?.(metricsSettings(this.#config.telemetry, host));
+      this.#configureMetrics();
     }
     await this.#registrations.reloadAll();
     this.#antiEntropy.syncFull();
@@ -305,8 +310,14 @@ export class Agent implements AgentApi {
     this.#role.quiesce();
     await this.#plugins.stop(pluginStopDeadline);
     await this.#role.stop();
+    await this.#statsd?.stop();
     await this.#dependencies.storage.close();
     this.#logger.log("info", "shutdown complete");
+  }
+
+  #configureMetrics(): void {
+    const { metrics, host } = this.#dependencies.runtime;
+    metrics.configure?.(metricsSettings(this.#config.telemetry, { host, tap: this.#statsd?.tap }));
   }
 
   /** Undefined: this agent runs nothing for others. */

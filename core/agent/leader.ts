@@ -12,7 +12,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { CheckFields, CheckStatus, ServiceFields } from "../catalog/records.ts";
 import type { Member } from "../plugin/agent-api.ts";
-import { type Clock, type Logger, type Metrics, noMetrics, type Sample, type Timer } from "../ports/mod.ts";
+import { type Clock, type Counter, type Logger, type Metrics, noMetrics, type Sample, type Timer } from "../ports/mod.ts";
 import { messageOf } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
 import { SessionTimers } from "./session-timers.ts";
@@ -45,6 +45,7 @@ export interface LeaderOptions {
 export class Leader {
   readonly #options: LeaderOptions;
   readonly #sessions: SessionTimers;
+  readonly #barriers: Counter;
   readonly #barrierTime: Sample;
   readonly #reconcileTime: Sample;
   readonly #reconcileMemberTime: Sample;
@@ -62,6 +63,7 @@ export class Leader {
   constructor(options: LeaderOptions) {
     this.#options = options;
     const { metrics = noMetrics } = options;
+    this.#barriers = metrics.counter("raft.barrier");
     this.#barrierTime = metrics.sample("leader.barrier");
     this.#reconcileTime = metrics.sample("leader.reconcile");
     this.#reconcileMemberTime = metrics.sample("leader.reconcileMember");
@@ -114,6 +116,7 @@ export class Leader {
   async #attempt(stage: number, onLeading: () => void): Promise<void> {
     const { catalog, write, announce, clock } = this.#options;
     const begun = clock.monotonic();
+    this.#barriers.add(1);
     await write({ kind: "barrier" });
     this.#barrierTime.observe(clock.monotonic() - begun);
     if (stage !== this.#stage) return;

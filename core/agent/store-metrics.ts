@@ -24,7 +24,6 @@ export class StoreMetrics {
   readonly consistentRead: Sample;
   readonly renew: Sample;
   readonly #query: Counter;
-  readonly #barrier: Counter;
   readonly #txnRead: Sample;
   readonly #requests: Partial<Record<CommandKind, Sample>>;
   readonly #applied: Partial<Record<CommandKind, Sample>>;
@@ -43,7 +42,6 @@ export class StoreMetrics {
     this.consistentRead = sample("rpc.consistentRead");
     this.renew = sample("session.renew");
     this.#query = metrics.counter("rpc.query");
-    this.#barrier = metrics.counter("raft.barrier");
     this.#txnRead = sample("txn.read");
     const session = sample("session.apply");
     this.#requests = {
@@ -83,9 +81,7 @@ export class StoreMetrics {
 
   /** A client's write, from its arrival at the leader to its result. */
   onRequest(kind: CommandKind | undefined, begun: Millis, now: Millis): void {
-    if (kind === undefined) return;
-    if (kind === "barrier") this.#barrier.add(1);
-    else this.#requests[kind]?.observe(now - begun, now);
+    if (kind !== undefined) this.#requests[kind]?.observe(now - begun, now);
   }
 
   onApplied(command: Command, begun: Millis, now: Millis): void {

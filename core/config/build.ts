@@ -325,8 +325,21 @@ class Builder {
       disableHostname: this.#flag("telemetry.disable_hostname"),
       filterDefault: this.#flag("telemetry.filter_default"),
       prefixFilter: rules.filter(isFilterRule),
+      statsdAddress: this.#statsdAddress(),
       prometheusRetentionTime: this.#millis("telemetry.prometheus_retention_time"),
     };
+  }
+
+  /** Names would have to be looked up again and again: there is no port for that. */
+  #statsdAddress(): TelemetryConfig["statsdAddress"] {
+    const given = this.#text("telemetry.statsd_address");
+    if (given === "") return undefined;
+    const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,5})$/.exec(given) ?? [];
+    const host = bracketed ?? plain ?? "";
+    const port = Number(digits);
+    if (parseIp(host) !== undefined && port > 0 && port <= portMax) return { host, port };
+    this.problems.push(`telemetry.statsd_address: ${goQuote(given)} is not an IP address and a port ("192.0.2.1:8125")`);
+    return undefined;
   }
 
   #raftMultiplier(): number {

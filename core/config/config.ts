@@ -181,6 +181,8 @@ export interface TelemetryConfig {
   readonly filterDefault: boolean;
   /** Prefixes of names: "+consul.raft" are kept, "-consul.http" are not. The longest that fits decides. */
   readonly prefixFilter: readonly string[];
+  /** Where each number is sent, too: an IP address and a port. Undefined: nowhere. */
+  readonly statsdAddress: { readonly host: string; readonly port: number } | undefined;
   /** 0: Prometheus is shown nothing. */
   readonly prometheusRetentionTime: Millis;
 }

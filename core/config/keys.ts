@@ -301,7 +301,7 @@ const rows: readonly Row[] = [
   ["telemetry.prefix_filter", "strings", [], "yes", "built"],
   ["telemetry.metrics_prefix", "string", "consul", "no", "built"],
   ["telemetry.prometheus_retention_time", "duration", "0s", "no", "built"],
-  ["telemetry.statsd_address", "string", "", "no", "unbuilt"],
+  ["telemetry.statsd_address", "string", "", "no", "built"],
   ["telemetry.statsite_address", "string", "", "no", "unbuilt"],
   ["translate_wan_addrs", "bool", false, "no", "built"],
   ["ui", "bool", false, "no", "built", "ui"],

@@ -39,7 +39,7 @@ export type { Random } from "./random.ts";
 export { below, between, shuffle } from "./random.ts";
 export type { FileStore, HardState, LogEntry, RaftStore, RaftWrite, SnapshotMeta, SnapshotStore, Storage } from "./storage.ts";
 export type { ByteStream, SecureStream, StreamListener, Streams, Tls, TlsOptions } from "./streams.ts";
-export type { Counter, Labels, LogFollow, Logger, LogLevel, Metrics, MetricsSettings, Sample } from "./telemetry.ts";
+export type { Counter, Labels, LogFollow, Logger, LogLevel, Metrics, MetricsSettings, MetricTap, Sample } from "./telemetry.ts";
 export { noMetrics } from "./telemetry.ts";
 
 /** What a runtime supplies. Optional ports are capabilities: an edge runtime has no datagrams. */

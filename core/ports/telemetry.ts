@@ -55,7 +55,11 @@ export interface MetricsSettings {
   readonly blocked: readonly string[];
   /** How long Prometheus is shown a series that nobody touches; 0: Prometheus is shown nothing. */
   readonly prometheusRetention: Millis;
+  /** Told each number that is kept, under its whole name. It must not throw. */
+  readonly tap?: MetricTap;
 }
+
+export type MetricTap = (kind: "counter" | "gauge" | "sample", name: string, labels: Labels, value: number) => void;
 
 const unheard: Counter & Sample & { set(value: number): void } = { add() {}, observe() {}, set() {} };
 

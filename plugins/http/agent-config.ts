@@ -186,7 +186,7 @@ function telemetry(settings: AgentConfig["telemetry"]): JsonObject {
     FilterDefault: settings.filterDefault,
     MetricsPrefix: settings.metricsPrefix,
     PrometheusRetentionTime: duration(settings.prometheusRetentionTime),
-    StatsdAddr: "",
+    StatsdAddr: settings.statsdAddress === undefined ? "" : formatAddress(settings.statsdAddress),
     StatsiteAddr: "",
   };
 }

@@ -180,6 +180,35 @@ describe("sources", () => {
   });
 });
 
+describe("telemetry", () => {
+  it("takes a collector's address, and says what is wrong with rules of the filter", async () => {
+    const { telemetry, warnings } = await loadConfig(
+      {
+        ...dev,
+        fragments: [
+          'telemetry { statsd_address = "[2001:db8::1]:8125" prefix_filter = ["+consul.raft", "-consul.http", "", "x"] metrics_prefix = "a" }',
+        ],
+      },
+      configHost(),
+    );
+    assert.deepEqual(telemetry.statsdAddress, { host: "2001:db8::1", port: 8125 });
+    assert.deepEqual([telemetry.metricsPrefix, telemetry.prefixFilter], ["a", ["+consul.raft", "-consul.http"]]);
+    assert.deepEqual(
+      warnings.filter((warning) => /filter/i.test(warning)),
+      ["Cannot have empty filter rule in prefix_filter", "Filter rule must begin with either '+' or '-': \"x\""],
+    );
+  });
+
+  for (const address of ["collector:8125", "192.0.2.1", "192.0.2.1:0", "192.0.2.1:70000"]) {
+    it(`refuses the collector ${address}`, async () => {
+      assert.match(
+        await refusal(hcl(`telemetry { statsd_address = "${address}" }`)),
+        /telemetry\.statsd_address: .* is not an IP address and a port/,
+      );
+    });
+  }
+});
+
 describe("features that are not built", () => {
   const asked: readonly (readonly [string, string])[] = [
     ["acl { enabled = true }", "acl.enabled"],
@@ -190,7 +219,7 @@ describe("features that are not built", () => {
     ["ports { https = 8501 }", "ports.https"],
     ["ports { grpc = 8502 }", "ports.grpc"],
     ["dns_config { use_cache = true }", "dns_config.use_cache"],
-    ['telemetry { statsd_address = "a:1" }', "telemetry.statsd_address"],
+    ['telemetry { statsite_address = "a:1" }', "telemetry.statsite_address"],
     ['telemetry { circonus_api_url = "http://a" }', "telemetry.circonus_api_url"],
     ["raft_protocol = 2", "raft_protocol"],
     ['unix_sockets { user = "a" }', "unix_sockets.user"],
@@ -463,6 +492,7 @@ const devConfig: Omit<AgentConfig, "services" | "checks" | "warnings" | "section
     disableHostname: false,
     filterDefault: true,
     prefixFilter: [],
+    statsdAddress: undefined,
     prometheusRetentionTime: 0,
   },
   autopilot: {
