@@ -9,7 +9,6 @@
  */
 import { Catalog } from "../catalog/catalog.ts";
 import type { StringMap } from "../catalog/records.ts";
-import { encode } from "../codec/cbor.ts";
 import { archiveBytesMax } from "../codec/snapshot-archive.ts";
 import { formatDuration } from "../config/duration.ts";
 import type { Member, SnapshotApi } from "../plugin/agent-api.ts";
@@ -19,14 +18,14 @@ import { RaftTransport } from "../raft/transport.ts";
 import { decodeKeyringAnswers, encodeKeyringRequest } from "../rpc/endpoints/keyring.ts";
 import { serveSnapshot } from "../rpc/snapshot-stream.ts";
 import type { Bytes } from "../types/bytes.ts";
-import { AgentError, messageOf, unreachable } from "../types/errors.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 import { Autopilot } from "./autopilot.ts";
 import { decodeRaftStats } from "./autopilot-codec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { Cluster } from "./cluster.ts";
 import { Datacenters } from "./datacenters.ts";
-import { ask, decodeRequest, type ServerRequest } from "./forwarding.ts";
+import { ask, type ServerRequest } from "./forwarding.ts";
 import { KeyringOperations } from "./keyring.ts";
 import { Leader } from "./leader.ts";
 import { OperatorSnapshots } from "./operator-snapshots.ts";
@@ -36,8 +35,9 @@ import { RoutedSnapshots } from "./routed-snapshots.ts";
 import { forwarding } from "./rpc-forwarding.ts";
 import { type RpcEndpoints, rpcEndpoints } from "./rpc-handlers.ts";
 import { ServerCare } from "./server-care.ts";
-import { HealthWatch, type RaftStats } from "./server-health.ts";
+import { HealthWatch } from "./server-health.ts";
 import { leaveFault } from "./server-leave.ts";
+import { answerServer, raftStatsOf } from "./server-requests.ts";
 import { ServerStore } from "./server-store.ts";
 import { SnapshotFiles } from "./snapshot-files.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -48,7 +48,6 @@ import { StoreMetrics } from "./store-metrics.ts";
 const handOverMax: Millis = 5000;
 const handOverPause: Millis = 20;
 const belongingTimeout: Millis = 2000;
-const emptyAnswer = encode(null);
 
 export class ServerRole implements Role {
   readonly store: ServerStore;
@@ -219,7 +218,8 @@ export class ServerRole implements Role {
         contactGrace: 2 * heartbeatInterval,
       }),
       statsOf: async (id, timeout) => {
-        const stats = id === nodeId ? this.#raftStats() : decodeRaftStats(await askServer(id, { kind: "raftStats" }, timeout));
+        const stats =
+          id === nodeId ? raftStatsOf(this.#raft) : decodeRaftStats(await askServer(id, { kind: "raftStats" }, timeout));
         if (stats === undefined) throw new AgentError("rejected", { message: "the answer cannot be read" });
         return stats;
       },
@@ -251,7 +251,7 @@ export class ServerRole implements Role {
       cluster: this.cluster,
       autopilot: this.autopilot,
       raftStats: () => {
-        const { lastContact, lastIndex, lastTerm } = this.#raftStats();
+        const { lastContact, lastIndex, lastTerm } = raftStatsOf(this.#raft);
         const heard = Number.isFinite(lastContact) ? formatDuration(lastContact) : "never";
         return { lastContact: this.#raft.isLeader() ? "0" : heard, lastIndex, lastTerm };
       },
@@ -383,44 +383,21 @@ export class ServerRole implements Role {
       datacenter: config.datacenter,
       life: uuid(crypto),
       onMessage: (message) => this.#raft.receive(message),
-      onRequest: (from, body) => this.#onRequest(from, body),
+      onRequest: (from, body) =>
+        answerServer(
+          {
+            raft: this.#raft,
+            store: this.store,
+            care: this.#care,
+            health: this.#health,
+            bootstrap: this.#bootstrap,
+          },
+          from,
+          body,
+        ),
       onGone: (peer) => this.#raft.feed({ kind: "peerGone", peer }),
       onUnreachable: (peer) => this.#raft.feed({ kind: "unreachable", peer }),
     });
-  }
-
-  async #onRequest(from: NodeId, body: Bytes): Promise<Bytes> {
-    const request = decodeRequest(body);
-    if (request === undefined) throw new AgentError("bad-request", { message: "no request that this server knows" });
-    // The listener is up before the stores are read: until then nothing true can be said of what this server holds.
-    if (!this.#raft.started) throw new AgentError("no-leader", { message: "No cluster leader" });
-    switch (request.kind) {
-      case "write":
-      case "writePiece":
-      case "readIndex":
-      case "renewSession":
-        return encode(await this.store.serve(request, from));
-      case "removeServer":
-        await this.#care.remove(request.id);
-        return emptyAnswer;
-      case "raftStats": {
-        const { lastContact, ...stats } = this.#raftStats();
-        return encode({ ...stats, lastContact: Number.isFinite(lastContact) ? lastContact : -1 });
-      }
-      case "groupHealth":
-        if (!this.#raft.isLeader()) throw new AgentError("no-leader", { message: "No cluster leader" });
-        return encode(this.#health.current);
-      case "belonging":
-        return encode(this.#raft.servers().map((server) => server.id));
-      case "founding":
-        return encode(this.#bootstrap.onFounding(from));
-      default:
-        return unreachable(request);
-    }
-  }
-
-  #raftStats(): RaftStats {
-    return { lastContact: this.#raft.lastContact(), lastTerm: this.#raft.lastTerm, lastIndex: this.#raft.lastIndex };
   }
 
   /** Keeps a connection to each server that gossip or the Raft configuration knows. Gossip is right about addresses. */
