@@ -1,3 +1,4 @@
+import type { Cancel } from "../types/cancel.ts";
 import type { EpochMillis, Millis } from "../types/ids.ts";
 
 export interface Timer {
@@ -23,4 +24,18 @@ export interface Clock {
 export function runSoon(clock: Clock, fire: () => void): void {
   if (clock.soon !== undefined) clock.soon(fire);
   else void Promise.resolve().then(fire);
+}
+
+/** Resolves after `delay`, or as soon as it is cancelled. */
+export function pause(clock: Pick<Clock, "after">, delay: Millis, cancel: Cancel): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      timer.cancel();
+      cancel.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = clock.after(delay, end);
+    cancel.addEventListener("abort", end);
+    if (cancel.aborted) end();
+  });
 }

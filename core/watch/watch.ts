@@ -13,7 +13,7 @@
 import { compactJson, type Json } from "../codec/exact-json.ts";
 import type { QueryParameters } from "../codec/go-url.ts";
 import { parseExactJson } from "../config/json.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, pause } from "../ports/clock.ts";
 import { type Bytes, strictText, text } from "../types/bytes.ts";
 import type { Cancel } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
@@ -92,18 +92,4 @@ function read({ status, index, body }: WatchAnswer, watch: WatchQuery): News {
 
 function failed(message: string): AgentError {
   return new AgentError("rejected", { message });
-}
-
-/** Returns early when cancelled. */
-function pause(clock: Pick<Clock, "after">, delay: Millis, cancel: Cancel): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      timer.cancel();
-      cancel.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = clock.after(delay, end);
-    cancel.addEventListener("abort", end);
-    if (cancel.aborted) end();
-  });
 }

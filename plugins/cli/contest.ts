@@ -1,5 +1,5 @@
 /** What `consul lock` competes for: a lock (lock.ts), or one of several slots of a semaphore (semaphore.ts). */
-import type { Clock } from "../../core/ports/clock.ts";
+import { type Clock, pause } from "../../core/ports/clock.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { type Api, ApiError } from "./api.ts";
@@ -37,20 +37,6 @@ export function nextWait({ clock, timeout }: ContestOptions, begun: Millis, atte
   if (timeout === 0 || attempt === 0) return timeout === 0 ? readWait : timeout;
   const left = timeout - (clock.monotonic() - begun);
   return left < 0 ? undefined : Math.max(1, Math.trunc(left));
-}
-
-/** Returns early when cancelled. */
-export function pause(clock: Clock, delay: Millis, cancel: Cancel): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      timer.cancel();
-      cancel.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = clock.after(delay, end);
-    cancel.addEventListener("abort", end);
-    if (cancel.aborted) end();
-  });
 }
 
 /**

@@ -1,9 +1,10 @@
 /** A lock as Consul's Go client holds it: a key whose session is the holder's, marked by its flags. */
+import { pause } from "../../core/ports/clock.ts";
 import { utf8 } from "../../core/types/bytes.ts";
 import type { Cancel } from "../../core/types/cancel.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
-import { type Contest, type ContestOptions, type Held, nextWait, pause, untilLost } from "./contest.ts";
+import { type Contest, type ContestOptions, type Held, nextWait, untilLost } from "./contest.ts";
 import { deletePairs, type KvPair, readPairs, watchPairs, writePair } from "./kv-api.ts";
 
 /** "This key is a lock." */

@@ -1,4 +1,5 @@
 /** `consul exec`: runs a command on many nodes at once, and shows what each prints. */
+import { pause } from "../../../core/ports/clock.ts";
 import { text, toBase64, utf8 } from "../../../core/types/bytes.ts";
 import type { Cancel } from "../../../core/types/cancel.ts";
 import { messageOf, unreachable } from "../../../core/types/errors.ts";
@@ -6,7 +7,6 @@ import { joinKeyPath } from "../../../core/types/key-path.ts";
 import { type Api, openApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
-import { pause } from "../contest.ts";
 import { fireEvent } from "../event-api.ts";
 import { checkFilters, filterFlags } from "../event-filters.ts";
 import { type ExecResult, execResults } from "../exec-results.ts";

@@ -1,4 +1,5 @@
 /** `consul lock`: runs a program while holding a lock, or a slot of a semaphore, and stops it when that is lost. */
+import { pause } from "../../../core/ports/clock.ts";
 import type { RunningCommand } from "../../../core/ports/process-runner.ts";
 import type { Cancel } from "../../../core/types/cancel.ts";
 import type { Millis } from "../../../core/types/ids.ts";
@@ -7,7 +8,7 @@ import { openApi } from "../api.ts";
 import { childArgv, exitProblem } from "../child.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
-import { type Contest, pause } from "../contest.ts";
+import type { Contest } from "../contest.ts";
 import { Lock } from "../lock.ts";
 import { createLockSession, type LockSession } from "../lock-session.ts";
 import { Semaphore } from "../semaphore.ts";
