@@ -68,7 +68,7 @@ export interface RaftDriverOptions {
   readonly onLeader: (event: LeaderEvent) => void;
   /** The configuration in force changed, committed or not. */
   readonly onConfiguration?: (configuration: Configuration, index: LogIndex) => void;
-  /** The driver has stopped and must not be used any more: a write or the state machine failed. */
+  /** The driver has stopped and must not be used any more: a write or the state machine failed, or an invariant is broken. */
   readonly onFatal: (error: unknown) => void;
   /** Saves and replaces the state machine. Without it no snapshot is taken and the log only grows. */
   readonly content?: SnapshotContent;

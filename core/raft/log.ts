@@ -5,10 +5,11 @@
  *   ───────┤├────────────┤├─────────┤├───────────┤├──────────────────────┤
  *           blocks        entries[0] …                        entries.at(-1)
  *
- *   purged ≤ snapshot ≤ applied ≤ committed ≤ last      applied ≤ durable ≤ last      packed ≤ applied
+ *   purged ≤ snapshot ≤ applied ≤ committed ≤ last      applied ≤ max(durable, snapshot)      packed ≤ applied
  *
  * `committed` and `durable` are not ordered: a follower may learn that others committed what its own disk still writes.
- * It applies only what is durable here too, so that its state never goes back in a restart.
+ * It applies only what is durable here too, so that its state never goes back in a restart. A leader's snapshot is there
+ * before the store's log says that it begins behind it; until that is recorded, `durable` lies below.
  * The log is read from memory only; a follower that needs what was purged gets a snapshot. So what lies well behind the
  * state machine is packed (entry-block.ts): an entry of 200 bytes then costs 204, and the garbage collector nothing.
  */

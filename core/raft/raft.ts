@@ -14,7 +14,7 @@
  *  - at most one leader per term; terms and votes are never taken back
  *  - a leader holds every committed entry; logs that agree at an entry agree on all before it
  *  - nothing is said in a term before that term is durable; an acknowledgement means durable
- *  - purged ≤ snapshot ≤ applied ≤ committed ≤ last, and applied ≤ durable
+ *  - purged ≤ snapshot ≤ applied ≤ committed ≤ last, and applied ≤ durable unless a snapshot covers it
  *  - a leader whose write has been out for an election timeout has stepped down: heartbeats must not keep a leader
  *    with a dead disk alive
  *
