@@ -174,7 +174,7 @@ export class HttpApp {
       path,
       rawQuery,
       from,
-      withQuery: (query) => new FetchRequest({ request, target, path, rest, query, from }),
+      withQuery: (query) => new FetchRequest({ request, target, path, rest, query, from, closing: this.#context.closing }),
     };
     const reply = await this.serve(route, incoming);
     return toResponse(

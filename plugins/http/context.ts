@@ -1,4 +1,5 @@
 /** What every route needs, and the one way shared reads are served. */
+import type { Cancel } from "../../core/types/cancel.ts";
 import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
 import type { AgentApi, ReadMeta } from "../../core/plugin/agent-api.ts";
 import type { Clock } from "../../core/ports/clock.ts";
@@ -23,6 +24,8 @@ export interface ApiContext {
   readonly host?: Pick<Host, "report">;
   /** Absent where the runtime does not let others read the log. */
   readonly logFollow?: LogFollow;
+  /** Aborted when the agent stops: for requests made inside its process, which no connection ends. */
+  readonly closing?: Cancel;
 }
 
 /** A reply with the rendering it came from, which keeps its compressed form. */

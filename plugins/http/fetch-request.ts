@@ -13,6 +13,8 @@ export interface FetchRequestOptions {
   readonly rest: string;
   readonly query: QueryValues;
   readonly from: Address;
+  /** Ends it, too. */
+  readonly closing: Cancel | undefined;
 }
 
 export class FetchRequest implements HttpRequest {
@@ -22,9 +24,11 @@ export class FetchRequest implements HttpRequest {
   readonly query: QueryValues;
   readonly from: Address;
   readonly #request: Request;
+  readonly #closing: Cancel | undefined;
 
   constructor(options: FetchRequestOptions) {
     this.#request = options.request;
+    this.#closing = options.closing;
     this.target = options.target;
     this.path = options.path;
     this.rest = options.rest;
@@ -42,7 +46,8 @@ export class FetchRequest implements HttpRequest {
 
   /** Made on first use: most requests never need it. */
   get cancel(): Cancel {
-    return this.#request.signal;
+    const { signal } = this.#request;
+    return this.#closing === undefined ? signal : either(signal, this.#closing);
   }
 
   async body(bytesMax: number): Promise<Bytes> {
@@ -83,4 +88,24 @@ function gone(cause: unknown): never {
 
 export function tooLarge(length: number, bytesMax: number): AgentError {
   return new AgentError("too-large", { message: `Request body(${length} bytes) too large, max size: ${bytesMax} bytes.` });
+}
+
+/** Aborted with the first of two. It keeps nothing, so that the one that lives long does not remember the other. */
+function either(left: Cancel, right: Cancel): Cancel {
+  return {
+    get aborted() {
+      return left.aborted || right.aborted;
+    },
+    get reason() {
+      return left.aborted ? left.reason : right.reason;
+    },
+    addEventListener(type, listener) {
+      left.addEventListener(type, listener);
+      right.addEventListener(type, listener);
+    },
+    removeEventListener(type, listener) {
+      left.removeEventListener(type, listener);
+      right.removeEventListener(type, listener);
+    },
+  };
 }

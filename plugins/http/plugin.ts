@@ -37,6 +37,7 @@ export const httpPlugin: Plugin = {
 class HttpSurface implements Lifecycle {
   readonly #context: PluginContext<undefined>;
   readonly #listeners: HttpListener[] = [];
+  readonly #closing = new AbortController();
   #handlers: Handlers | undefined;
 
   constructor(context: PluginContext<undefined>) {
@@ -53,6 +54,7 @@ class HttpSurface implements Lifecycle {
       logger,
       metrics: runtime.metrics,
       hot: new HotReads(),
+      closing: this.#closing.signal,
       ...(runtime.host === undefined ? {} : { host: runtime.host }),
       ...(runtime.logFollow === undefined ? {} : { logFollow: runtime.logFollow }),
     };
@@ -64,6 +66,7 @@ class HttpSurface implements Lifecycle {
   }
 
   async stop(deadline: Millis): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close(deadline)));
   }
 

@@ -30,6 +30,15 @@ describe("createAgent", () => {
     await agent.stop();
   });
 
+  it("nobody waits for an answer of an agent that stopped", async () => {
+    const agent = await createAgent({ listen: "none" });
+    const events = agent.fetch("/v1/event/list?index=1");
+    const log = (await agent.fetch("/v1/agent/monitor?loglevel=error")).text();
+    await agent.stop();
+    assert.deepEqual(await (await events).json(), []);
+    await log;
+  });
+
   it("registers services in code, and a blocking query of the store wakes", async () => {
     const agent = await createAgent({ listen: "none" });
     await agent.local.registerService({ name: "web", port: 80, checks: [{ ttl: 60_000, status: "passing" }] });
