@@ -40,7 +40,7 @@ export function telemetryContract(): void {
         "2026-11-20T11:31:40.304Z [WARN]  agent.server.raft: leader: leader=",
         "2026-11-20T11:31:40.304Z [DEBUG] plain",
         '2026-11-20T11:31:40.304Z [ERROR] agent.server.raft: failed to sync: error="No cluster leader"',
-        '2026-11-20T11:31:40.304Z [TRACE] agent.server.raft: list: of="[a, b]"',
+        "2026-11-20T11:31:40.304Z [TRACE] agent.server.raft: list: of=[a, b]",
       ]);
     });
 

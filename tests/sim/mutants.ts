@@ -293,7 +293,7 @@ export const diskMutations: readonly Mutation[] = [
     "adapters/shared/wal.ts",
     "for (let later = at; later",
     "for (let later = at + 8; later",
-    { profile: "brittle" },
+    { profile: "brittle", rare: 500 },
   ),
   one(
     "believe a record without its checksum",
