@@ -23,7 +23,12 @@ export interface Clock {
 /** Calls `fire` as {@link Clock.soon} says, or in a microtask. */
 export function runSoon(clock: Clock, fire: () => void): void {
   if (clock.soon !== undefined) clock.soon(fire);
-  else void Promise.resolve().then(fire);
+  else runNext(fire);
+}
+
+/** Calls `fire` in a microtask: after what runs now, before anything that is ready elsewhere. */
+export function runNext(fire: () => void): void {
+  void Promise.resolve().then(fire);
 }
 
 /** Resolves after `delay`, or as soon as it is cancelled. */
