@@ -11,6 +11,7 @@
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { CheckRecord, NodeRecord, ServiceFields, ServiceRecord, StringMap } from "../catalog/records.ts";
 import type { LocalCheck } from "../plugin/agent-api.ts";
+import { runNext } from "../ports/clock.ts";
 import type { Clock, Logger, Random, Timer } from "../ports/mod.ts";
 import { between } from "../ports/random.ts";
 import { AgentError, messageOf } from "../types/errors.ts";
@@ -95,7 +96,7 @@ export class AntiEntropy {
     if (this.#running) return;
     this.#running = true;
     // A turn later, so that a service and its checks go together.
-    void Promise.resolve().then(() => this.#run());
+    runNext(() => void this.#run());
   }
 
   async #run(): Promise<void> {

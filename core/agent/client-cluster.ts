@@ -20,11 +20,11 @@ import { AgentError, assert, messageOf } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import type { ClientServers } from "./client-servers.ts";
-import { lonelyMember } from "./identity.ts";
+import { lonelyMember, origin } from "./identity.ts";
 import { openKeyrings, poolEncryption, type PoolKeys } from "./keyring-files.ts";
 import type { RoleCluster } from "./role.ts";
 import { poolRules, refuseInLan, serversAmong } from "./servers.ts";
-import { userEventPrefix } from "./user-event.ts";
+import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
 export interface ClientClusterOptions {
   readonly runtime: Runtime;
@@ -43,11 +43,8 @@ export interface ClientClusterOptions {
   readonly onNewLeader: () => void;
 }
 
-/** Of the user event by which a new leader is announced. */
-const newLeaderEvent = "consul:new-leader";
 /** How old what servers said of leader, peers and datacenters may become. */
 const refreshInterval: Millis = 10_000;
-const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
 export class ClientCluster implements RoleCluster {
   readonly #options: ClientClusterOptions;

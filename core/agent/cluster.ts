@@ -21,10 +21,10 @@ import { AgentError, assert, messageOf } from "../types/errors.ts";
 import type { NodeId } from "../types/ids.ts";
 import type { Datacenters } from "./datacenters.ts";
 import { FloodJoin } from "./flood-join.ts";
-import { lonelyMember, serverTags } from "./identity.ts";
+import { lonelyMember, origin, serverTags } from "./identity.ts";
 import { type Keyrings, openKeyrings, poolEncryption } from "./keyring-files.ts";
 import { poolRules, refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
-import { userEventPrefix } from "./user-event.ts";
+import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
 export interface ClusterOptions {
   /** The other datacenters: told who is in the WAN pool, and asked about them. */
@@ -60,9 +60,6 @@ export interface GroupView {
 
 /** Between datacenters: slower rounds, more patience (memberlist's WAN defaults). */
 const wanTiming = { pushPullInterval: 60_000, gossipToTheDead: 60_000, streamTimeout: 30_000 } as const;
-/** Of the user event by which a new leader is announced; Consul's servers know it too. */
-const newLeaderEvent = "consul:new-leader";
-const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
 export class Cluster implements ClusterApi {
   readonly #options: ClusterOptions;

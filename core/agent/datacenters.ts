@@ -22,7 +22,7 @@ import { distance } from "../serf/coordinates.ts";
 import type { MemberEventKind } from "../serf/members.ts";
 import type { Pool } from "../serf/pool.ts";
 import type { Cancel } from "../types/cancel.ts";
-import { AgentError } from "../types/errors.ts";
+import { AgentError, noPathToDatacenter } from "../types/errors.ts";
 import type { Millis } from "../types/ids.ts";
 import { ClientServers } from "./client-servers.ts";
 import type { ClientStore } from "./client-store.ts";
@@ -176,7 +176,7 @@ export class Datacenters {
     const servers = this.#others.get(datacenter);
     if (servers === undefined) {
       logger.log("warn", "RPC request for DC is currently failing as no path was found", { datacenter });
-      throw noPath();
+      throw noPathToDatacenter();
     }
     if (servers.offline) {
       logger.log("warn", "RPC request to DC is currently failing as no server can be reached", { datacenter });
@@ -206,7 +206,7 @@ export class Datacenters {
       servers?.set(present);
     } else if (known !== undefined) {
       this.#others.delete(datacenter);
-      void known.stop(noPath());
+      void known.stop(noPathToDatacenter());
     }
   }
 
@@ -225,7 +225,8 @@ export class Datacenters {
       config,
       clusterSize: () => this.#present().length,
       connections: { idleTimeout, idleStreamsMax },
-      refusal: () => (this.#others.get(datacenter) !== servers ? noPath() : servers.offline ? unreachable() : undefined),
+      refusal: () =>
+        this.#others.get(datacenter) !== servers ? noPathToDatacenter() : servers.offline ? unreachable() : undefined,
     });
     this.#others.set(datacenter, servers);
     return servers;
@@ -238,10 +239,6 @@ const notRepeatable: ReadonlySet<string> = new Set(["Internal.EventFire", "Inter
 /** Infinity when one of them is not known. */
 function secondsBetween(from: Coordinate | undefined, to: Coordinate | undefined): number {
   return from === undefined || to === undefined ? Number.POSITIVE_INFINITY : distance(from, to);
-}
-
-function noPath(): AgentError {
-  return new AgentError("no-datacenter", { message: "No path to datacenter" });
 }
 
 function unreachable(): AgentError {

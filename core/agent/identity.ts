@@ -1,7 +1,7 @@
 /**
  * Who this agent is: its ID, its tags in the gossip pools, its addresses. What other members and the catalog see of it.
  */
-import type { StringMap } from "../catalog/records.ts";
+import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type { Member } from "../plugin/agent-api.ts";
 import { type Crypto, type FileStore, type Logger, uuid } from "../ports/mod.ts";
@@ -42,6 +42,9 @@ export async function nodeIdentity(config: AgentConfig, files: FileStore, crypto
 function whyNoUuid(id: string): string {
   return id.length !== 36 ? "uuid string is wrong length" : "uuid is improperly formatted";
 }
+
+/** Where an agent is that has no pool to measure in. */
+export const origin: Coordinate = { vec: [0, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 1e-5 };
 
 export interface BoundPorts {
   readonly server: number;

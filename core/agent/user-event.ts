@@ -9,6 +9,8 @@ import type { Bytes } from "../types/bytes.ts";
 
 /** Of the names under which user events are gossiped. */
 export const userEventPrefix = "consul:event:";
+/** The name of the event by which a new leader is announced to all agents; Consul's know it too. */
+export const newLeaderEvent = "consul:new-leader";
 /** The version of the payload that is written. One of a later version is read as if it were this. */
 export const userEventVersion = 1;
 

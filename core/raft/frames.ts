@@ -6,7 +6,7 @@
  * Frames queued together leave as one write. A length is checked before anything is kept, and nothing is
  * allocated for bytes that have not arrived.
  */
-import { type Clock, runSoon } from "../ports/clock.ts";
+import { type Clock, runNext, runSoon } from "../ports/clock.ts";
 import type { ByteStream } from "../ports/streams.ts";
 import { type Bytes, concat, emptyBytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
@@ -136,7 +136,7 @@ export class Outbox {
     // Raft's turn has gathered what arrived together. Requests and answers come one by one, each from its own client.
     if (droppable || this.#clock === undefined) {
       this.#flushing = true;
-      void Promise.resolve().then(() => this.#flush());
+      runNext(() => this.#flush());
     } else if (!this.#due) {
       this.#due = true;
       runSoon(this.#clock, this.#onSoon);

@@ -4,7 +4,7 @@
  */
 import { ByteBudget, MeteredSource } from "../codec/byte-budget.ts";
 import { Malformed } from "../codec/msgpack.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import { type Clock, runNext, type Timer } from "../ports/clock.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { DatagramSocket, Datagrams, Packet } from "../ports/datagrams.ts";
 import { type Address, formatAddress } from "../ports/net.ts";
@@ -119,7 +119,7 @@ export class GossipDriver {
   nudge(): void {
     if (this.#turnQueued || this.#closed) return;
     this.#turnQueued = true;
-    void Promise.resolve().then(() => this.#turn());
+    runNext(() => this.#turn());
   }
 
   /** Never goes back: what `step` takes. */

@@ -44,6 +44,11 @@ export class AgentError extends Error {
   }
 }
 
+/** In Consul's words: no such datacenter is known, or none of its servers. */
+export function noPathToDatacenter(): AgentError {
+  return new AgentError("no-datacenter", { message: "No path to datacenter" });
+}
+
 /** We failed: a condition that our own code guarantees does not hold. */
 export function assert(condition: boolean, claim: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${claim}`);

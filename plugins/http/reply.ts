@@ -67,7 +67,3 @@ export function errorReply(error: unknown, headers: readonly string[] = []): Htt
   const status = error instanceof AgentError ? (statusOf[error.code] ?? 500) : 500;
   return textReply(status, status === 429 ? "" : messageOf(error), headers);
 }
-
-export function noPathToDatacenter(): AgentError {
-  return new AgentError("no-datacenter", { message: "No path to datacenter" });
-}

@@ -1,11 +1,6 @@
 /** Errors planted in the gossip protocol, to measure its simulator: each must be found by the named rule. See mutants.ts. */
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { build } from "esbuild";
 import type { runGossipSeed } from "../../adapters/sim/gossip-swarm.ts";
-import { type Mutation, mutated } from "./mutants.ts";
-
-const root = process.env["TEST_ROOT"] as string;
+import { load, type Mutation } from "./mutants.ts";
 
 export interface GossipMutation extends Mutation {
   /** The rules that may find it. Seeds in which another one does first do not count. */
@@ -125,25 +120,8 @@ export const gossipMutations: readonly GossipMutation[] = [
 
 /** Bundles the swarm with the error in it. */
 export async function loadGossipMutant(mutation: GossipMutation, directory: string): Promise<typeof runGossipSeed> {
-  const contents = mutated(mutation);
-  const outfile = join(directory, `${mutation.name.replaceAll(/\W+/g, "-")}.mjs`);
-  const path = join(root, mutation.file);
-  await build({
-    entryPoints: [join(root, "adapters/sim/gossip-swarm.ts")],
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    target: "es2023",
-    packages: "external",
-    logLevel: "silent",
-    plugins: [
-      {
-        name: "mutation",
-        setup: (on) => on.onLoad({ filter: /\.ts$/ }, (file) => (file.path === path ? { contents, loader: "ts" } : undefined)),
-      },
-    ],
-  });
-  const module = (await import(pathToFileURL(outfile).href)) as { readonly runGossipSeed: typeof runGossipSeed };
+  const module = (await load(mutation, "adapters/sim/gossip-swarm.ts", directory)) as {
+    readonly runGossipSeed: typeof runGossipSeed;
+  };
   return module.runGossipSeed;
 }

@@ -365,7 +365,7 @@ export const agentMutations: readonly Mutation[] = [
 ];
 
 /** The source with the error in it. Throws when an edit does not fit any more. */
-export function mutated({ name, file, edits }: Mutation): string {
+function mutated({ name, file, edits }: Mutation): string {
   let source = readFileSync(join(root, file), "utf8");
   for (const [piece, replacement] of edits) {
     const parts = source.split(piece);
@@ -393,7 +393,8 @@ export async function loadAgentMutant(mutation: Mutation, directory: string): Pr
   return module.huntAgents;
 }
 
-async function load(mutation: Mutation, entryPoint: string, directory: string): Promise<unknown> {
+/** Bundles an entry point with the error in it, and gives what it exports. */
+export async function load(mutation: Mutation, entryPoint: string, directory: string): Promise<unknown> {
   const source = mutated(mutation);
   const outfile = join(directory, `${mutation.name.replaceAll(/\W+/g, "-")}.mjs`);
   const path = join(root, mutation.file);

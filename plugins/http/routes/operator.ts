@@ -1,13 +1,13 @@
 /** /v1/operator/raft/: who is in the Raft group, and taking a server out of it. */
 import type { Member, RaftPeer } from "../../../core/plugin/agent-api.ts";
 import { formatAddress } from "../../../core/ports/net.ts";
-import { AgentError } from "../../../core/types/errors.ts";
+import { AgentError, noPathToDatacenter } from "../../../core/types/errors.ts";
 import { goQuote } from "../../../core/config/go-text.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { jsonArray, jsonString } from "../json-write.ts";
 import { isPretty, readParameters } from "../query.ts";
-import { emptyReply, jsonReply, noPathToDatacenter, Refusal } from "../reply.ts";
+import { emptyReply, jsonReply, Refusal } from "../reply.ts";
 
 export function operatorRoutes(context: ApiContext): readonly Route[] {
   return [

@@ -3,7 +3,8 @@ import type { ApiContext } from "../context.ts";
 import type { HttpRequest, Route } from "../extension.ts";
 import { jsonString, jsonStrings } from "../json-write.ts";
 import { isPretty, readParameters } from "../query.ts";
-import { jsonReply, noPathToDatacenter } from "../reply.ts";
+import { noPathToDatacenter } from "../../../core/types/errors.ts";
+import { jsonReply } from "../reply.ts";
 
 export function statusRoutes(context: ApiContext): readonly Route[] {
   const { agent } = context;
