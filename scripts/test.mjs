@@ -9,6 +9,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { count, failed, number } from "./test-output.mjs";
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
 const runtimes = process.argv.length > 2 ? process.argv.slice(2) : ["node", "bun", "deno"];
@@ -36,39 +37,6 @@ const runners = {
   bun: (files) => [".toolchain/bun/node_modules/.bin/bun", ["test", "--timeout", "60000", ...files.map((file) => `./${file}`)]],
   deno: (files) => [".toolchain/deno/node_modules/.bin/deno", ["test", "--allow-all", "--no-check", "--reporter=tap", ...files]],
 };
-
-const number = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
-/** What a runner's output counts; each leaf test once. */
-function count(runtime, output) {
-  if (runtime === "node")
-    return {
-      passed: number(output, /^# pass (\d+)$/m),
-      failed: number(output, /^# fail (\d+)$/m),
-      skipped: number(output, /^# skipped (\d+)$/m),
-    };
-  if (runtime === "bun")
-    return {
-      passed: number(output, /^ *(\d+) pass$/m),
-      failed: number(output, /^ *(\d+) fail$/m),
-      skipped: number(output, /^ *(\d+) skip$/m),
-    };
-  let passed = 0;
-  let failed = 0;
-  let skipped = 0;
-  // In Deno's TAP a group says "# Subtest: NAME" before its children and has a result line of its own after them.
-  const groups = [];
-  for (const line of output.split("\n")) {
-    const group = /^\s*# Subtest: (.*)$/.exec(line);
-    if (group) groups.push(group[1]);
-    const found = /^\s*(not ok|ok) \d+ - (.*?)( # SKIP.*)?$/.exec(line);
-    if (!found) continue;
-    if (groups.at(-1) === found[2]) groups.pop();
-    else if (found[3]) skipped++;
-    else if (found[1] === "ok") passed++;
-    else failed++;
-  }
-  return { passed, failed, skipped };
-}
 
 /** Resolves with the status and all that was printed. */
 function finished(command, args, env) {
@@ -99,7 +67,7 @@ async function run(title, runtime, files, { env = {}, atOnce = 1 } = {}) {
     mkdirSync(".build/logs", { recursive: true });
     const log = `.build/logs/${title.replace(/[^a-z0-9]+/gi, "-")}.log`;
     writeFileSync(log, output);
-    failures.push(`${title}: the whole output is in ${log}\n${interesting(output)}`);
+    failures.push(`${title}: the whole output is in ${log}\n${failed(output)}`);
   }
   for (const reason of new Set(output.match(/SKIPPED: .*/g) ?? [])) console.log(`       ${reason}`);
 }
@@ -111,13 +79,6 @@ async function inPairs(acts) {
     for (let act = waiting.shift(); act !== undefined; act = waiting.shift()) await act();
   };
   await Promise.all([work(), work()]);
-}
-
-/** The lines around what failed. */
-function interesting(output) {
-  const lines = output.split("\n");
-  const at = lines.findIndex((line) => /not ok|\(fail\)|FAILED|error:/i.test(line));
-  return lines.slice(Math.max(0, at - 25), at + 40).join("\n");
 }
 
 const startedGates = Date.now();
