@@ -287,10 +287,10 @@ export class RaftMachine implements Machine<RaftInput> {
     return leaseValid(this.#raft, now);
   }
 
-  /** Milliseconds since the leader was heard of: 0 for the leader itself, Infinity when never. */
+  /** Milliseconds since a leader was heard of, be it gone or not: 0 for the leader itself, Infinity when never. */
   lastContact(now: Millis): Millis {
     const raft = this.#raft;
-    return raft.role === "leader" ? 0 : now - raft.leaderContact;
+    return raft.role === "leader" ? 0 : now - raft.lastLed;
   }
 
   /** The leader's view of another server; undefined for others than the leader. */
@@ -426,6 +426,7 @@ export class RaftMachine implements Machine<RaftInput> {
     if (term > raft.term || raft.leader !== leader) raft.becomeFollower(term, leader);
     else raft.drawElectionDeadline(raft.timing.heartbeat);
     raft.leaderContact = raft.now;
+    raft.lastLed = raft.now;
     return true;
   }
 

@@ -86,6 +86,8 @@ export class RaftState {
   electionDeadline: Millis = Number.POSITIVE_INFINITY;
   /** When a leader was last heard of; −Infinity when it is known to be gone. */
   leaderContact: Millis;
+  /** The same for whoever asks how old our state may be: not taken back when the leader ends. −Infinity: there was none yet. */
+  lastLed: Millis;
   /** (Pre-)candidate: who granted. The own vote counts once it is durable. */
   readonly votes = new Set<NodeId>();
 
@@ -133,6 +135,7 @@ export class RaftState {
     this.written = options.log.last;
     // We may have promised a leader not to vote, just before we stopped: its lease must run out first.
     this.leaderContact = options.now;
+    this.lastLed = options.hardState.term > 0 ? options.now : Number.NEGATIVE_INFINITY;
     this.snapshotAt = options.now;
   }
 
@@ -247,6 +250,7 @@ export class RaftState {
     const { leadership } = this;
     if (leadership === undefined) return;
     this.leadership = undefined;
+    this.lastLed = this.now;
     for (const read of leadership.reads) this.events.push({ kind: "readDropped", id: read.id });
   }
 

@@ -17,7 +17,7 @@
  *   crash a | start a              what was not synced is lost
  *   copy a | restore a             a's disk as it is; and, while a is down, as it was then
  *   recover a b [learners=c]       while b is down: b's operator says that a and b are the group
- *   log a | state [a]
+ *   log a | state [a] | contact a  when a last heard of a leader
  */
 import type { HardState, LogEntry } from "../../../core/ports/storage.ts";
 import { decodeConfiguration } from "../../../core/raft/membership.ts";
@@ -175,6 +175,9 @@ export class RaftScript {
         return;
       case "state":
         for (const server of first === "" ? this.#servers.values() : [this.#server(first)]) this.#out.push(this.#state(server));
+        return;
+      case "contact":
+        this.#out.push(`${first} heard of a leader ${this.#server(first).machine?.lastContact(this.#now)} ms ago`);
         return;
       default:
         throw new Error(`no command ${name}`);
