@@ -14,16 +14,17 @@ import { type Evidence, noEvidence } from "../plugin/evidence.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
 import type { MemberEventKind } from "../serf/members.ts";
-import { createPool, type Pool } from "../serf/pool.ts";
+import type { Pool } from "../serf/pool.ts";
 import { type Bytes, text } from "../types/bytes.ts";
 import { AgentError, assert, messageOf } from "../types/errors.ts";
 import type { Millis, NodeId } from "../types/ids.ts";
 import { consulVersion } from "../version.ts";
 import type { ClientServers } from "./client-servers.ts";
+import { createGossipPool } from "./gossip-pool.ts";
 import { lonelyMember, origin } from "./identity.ts";
-import { openKeyrings, poolEncryption, type PoolKeys } from "./keyring-files.ts";
+import { openKeyrings, type PoolKeys } from "./keyring-files.ts";
 import type { RoleCluster } from "./role.ts";
-import { poolRules, refuseInLan, serversAmong } from "./servers.ts";
+import { serversAmong } from "./servers.ts";
 import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
 export interface ClientClusterOptions {
@@ -244,32 +245,11 @@ export class ClientCluster implements RoleCluster {
   }
 
   #pool(keys: PoolKeys | undefined): Pool {
-    const { runtime, config, nodeId, files, logger } = this.#options;
-    const { clock, random, crypto, datagrams, streams } = runtime;
-    if (datagrams === undefined || streams === undefined)
-      throw new AgentError("config-invalid", {
-        message: `The runtime "${runtime.name}" has no sockets: a client agent cannot reach its servers`,
-      });
-    const who = { name: config.nodeName, id: nodeId, datacenter: config.datacenter };
-    return createPool({
+    return createGossipPool({
+      ...this.#options,
       kind: "lan",
-      clock,
-      metrics: this.#options.runtime.metrics,
-      random,
-      crypto,
-      datagrams,
-      streams,
-      logger,
-      name: config.nodeName,
-      bind: { host: config.serfLanBind, port: config.ports.serfLan },
-      advertise: config.advertiseAddr,
       tags: this.#tags(),
-      gossip: config.gossipLan,
-      ...poolEncryption(keys, config),
-      ...(files === undefined
-        ? {}
-        : { snapshot: { files, name: "serf/local.snapshot", rejoinAfterLeave: config.rejoinAfterLeave } }),
-      serf: { ...poolRules(config, "lan"), refuse: (members) => refuseInLan(members, who) },
+      keys,
       onEvent: (event) => {
         if ("member" in event) this.#onMember(event.kind, event.member);
         else if (event.kind === "user") this.#onUserEvent(event.name, event.payload, event.time);

@@ -15,15 +15,16 @@ import type { RaftServer } from "../raft/messages.ts";
 import { firstByte } from "../rpc/first-byte.ts";
 import { createRpcServer, type RpcHandler, type RpcServer } from "../rpc/server.ts";
 import type { MemberEventKind } from "../serf/members.ts";
-import { createPool, type Pool } from "../serf/pool.ts";
+import type { Pool } from "../serf/pool.ts";
 import { type Bytes, text, utf8 } from "../types/bytes.ts";
-import { AgentError, assert, messageOf } from "../types/errors.ts";
+import { AgentError, messageOf } from "../types/errors.ts";
 import type { NodeId } from "../types/ids.ts";
 import type { Datacenters } from "./datacenters.ts";
 import { FloodJoin } from "./flood-join.ts";
+import { createGossipPool, nameInPool } from "./gossip-pool.ts";
 import { lonelyMember, origin, serverTags } from "./identity.ts";
-import { type Keyrings, openKeyrings, poolEncryption } from "./keyring-files.ts";
-import { poolRules, refuseInLan, refuseInWan, type ServerMember, serverOf, serversAmong } from "./servers.ts";
+import { type Keyrings, openKeyrings } from "./keyring-files.ts";
+import { type ServerMember, serverOf, serversAmong } from "./servers.ts";
 import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
 export interface ClusterOptions {
@@ -57,9 +58,6 @@ export interface GroupView {
   /** Rejects with `rejected` in Consul's words. */
   remove(id: NodeId): Promise<void>;
 }
-
-/** Between datacenters: slower rounds, more patience (memberlist's WAN defaults). */
-const wanTiming = { pushPullInterval: 60_000, gossipToTheDead: 60_000, streamTimeout: 30_000 } as const;
 
 export class Cluster implements ClusterApi {
   readonly #options: ClusterOptions;
@@ -274,62 +272,31 @@ export class Cluster implements ClusterApi {
     return pool === "lan" ? this.#lan : this.#wan;
   }
 
-  #nameIn(pool: "lan" | "wan"): string {
-    const { nodeName, datacenter } = this.#options.config;
-    return pool === "lan" ? nodeName : `${nodeName}.${datacenter}`;
-  }
-
   #tags(pool: "lan" | "wan"): StringMap {
     const { config, nodeId } = this.#options;
     return serverTags(config, nodeId, pool, { server: this.#serverPort, serfWan: this.#gossipPorts.wan });
   }
 
   #alone(pool: "lan" | "wan"): Member {
-    return lonelyMember(this.#nameIn(pool), this.#options.config.advertiseAddr, this.#gossipPorts[pool], this.#tags(pool));
+    return lonelyMember(
+      nameInPool(this.#options.config, pool),
+      this.#options.config.advertiseAddr,
+      this.#gossipPorts[pool],
+      this.#tags(pool),
+    );
   }
 
   #pool(kind: "lan" | "wan"): Pool {
-    const { runtime, logger, config, files } = this.#options;
-    const { clock, random, crypto, datagrams, streams } = runtime;
-    assert(datagrams !== undefined && streams !== undefined, "a pool is made only where there are sockets");
-    const lan = kind === "lan";
-    return createPool({
+    const { datacenters } = this.#options;
+    return createGossipPool({
+      ...this.#options,
       kind,
-      clock,
-      metrics: this.#options.runtime.metrics,
-      random,
-      crypto,
-      datagrams,
-      streams,
-      logger,
-      name: this.#nameIn(kind),
-      bind: lan
-        ? { host: config.serfLanBind, port: config.ports.serfLan }
-        : { host: config.serfWanBind, port: config.ports.serfWan },
-      advertise: lan ? config.advertiseAddr : config.advertiseAddrWan,
       tags: this.#tags(kind),
-      gossip: lan ? config.gossipLan : config.gossipWan,
-      ...poolEncryption(this.#keyrings[kind], config),
-      ...(files === undefined
-        ? {}
-        : {
-            snapshot: {
-              files,
-              name: lan ? "serf/local.snapshot" : "serf/remote.snapshot",
-              rejoinAfterLeave: config.rejoinAfterLeave,
-            },
-          }),
-      ...(lan ? {} : { timing: wanTiming }),
-      serf: {
-        ...poolRules(config, kind),
-        refuse: lan ? (members) => refuseInLan(members, this.#who()) : refuseInWan,
-      },
+      keys: this.#keyrings[kind],
       onEvent: (event) => {
-        if (!lan) {
-          if ("member" in event) this.#options.datacenters.onMember(event.kind, event.member);
-          return;
-        }
-        if ("member" in event) this.#onMember(event.kind, event.member);
+        if (kind === "wan") {
+          if ("member" in event) datacenters.onMember(event.kind, event.member);
+        } else if ("member" in event) this.#onMember(event.kind, event.member);
         else if (event.kind === "user") this.#onUserEvent(event.name, event.payload, event.time);
       },
     });
@@ -342,11 +309,6 @@ export class Cluster implements ClusterApi {
       logger.log("debug", "user event", { name: name.slice(userEventPrefix.length) });
       onUserEvent(payload, time);
     }
-  }
-
-  #who(): { readonly name: string; readonly id: NodeId; readonly datacenter: string } {
-    const { config, nodeId } = this.#options;
-    return { name: config.nodeName, id: nodeId, datacenter: config.datacenter };
   }
 
   #onMember(change: MemberEventKind, member: Member): void {

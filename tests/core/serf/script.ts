@@ -31,20 +31,19 @@ import {
 import { SerfMachine } from "../../../core/serf/serf.ts";
 import { decodeSerf, encodeSerf, encodeState, encodeTags } from "../../../core/serf/wire.ts";
 import { lanDefaults } from "../../../core/swim/config.ts";
-import { ipBytes } from "../../../core/swim/ip.ts";
 import type { SwimMessage } from "../../../core/swim/messages.ts";
 import { decodeMessage } from "../../../core/swim/wire.ts";
 import { type Bytes, text, utf8 } from "../../../core/types/bytes.ts";
 import { stepTrapped } from "../../support/harness.ts";
+import { bytesOfIp, durationOf, Hosts, type Options, splitCommand } from "../../support/member-script.ts";
 import { constantRandom } from "../../support/virtual-clock.ts";
 
-type Options = ReadonlyMap<string, string>;
 const packetBytesMax = 1400;
 const port = 7946;
 const asker = "10.0.0.9";
 
 export class SerfScript {
-  readonly #hosts = new Map<string, string>([["self", "10.0.0.1"]]);
+  readonly #hosts = new Hosts();
   #config: Partial<SerfConfig> = {};
   #machine: SerfMachine | undefined;
   #now = 0;
@@ -58,9 +57,7 @@ export class SerfScript {
   }
 
   #command(line: string): void {
-    const [command = "", ...words] = line.split(" ");
-    const plain = words.filter((word) => !word.includes("="));
-    const options = new Map(words.filter((word) => word.includes("=")).map((word) => word.split("=", 2) as [string, string]));
+    const { command, plain, options } = splitCommand(line);
     const [name = "", detail = ""] = plain;
     switch (command) {
       case "config":
@@ -155,7 +152,7 @@ export class SerfScript {
       kind: "alive",
       node: name,
       incarnation,
-      address: bytesOfIp(options.get("ip") ?? this.#hostOf(name)),
+      address: bytesOfIp(options.get("ip") ?? this.#hosts.of(name)),
       port,
       meta: encodeTags({ role: options.get("role") ?? "node" }),
       version: Uint8Array.from((options.get("vsn") ?? "1,5,2,2,5,4").split(","), Number),
@@ -238,7 +235,7 @@ export class SerfScript {
       this.#sent(machine, packet.to, decodeMessage(packet.parts[0] as Bytes));
     for (const request of machine.takeStreamRequests()) {
       if (request.kind === "pushPull")
-        this.#print(`⇒ ${this.#nameOf(request.to.host)} push-pull${request.join ? " to join" : ""}`);
+        this.#print(`⇒ ${this.#nameAt(request.to.host)} push-pull${request.join ? " to join" : ""}`);
     }
     for (const event of machine.takeEvents()) this.#told(event);
   }
@@ -249,7 +246,7 @@ export class SerfScript {
       const ack = { kind: "ack", sequence: message.sequence, payload: undefined } as const;
       machine.step(this.#now, { kind: "datagram", from: to, message: ack });
     } else if (message.kind === "user") {
-      this.#print(`→ ${this.#nameOf(to.host)} ${this.#shown(decodeSerf(message.payload))}`);
+      this.#print(`→ ${this.#nameAt(to.host)} ${this.#shown(decodeSerf(message.payload))}`);
     }
   }
 
@@ -302,17 +299,8 @@ export class SerfScript {
     return this.#machine;
   }
 
-  #hostOf(name: string): string {
-    const known = this.#hosts.get(name);
-    if (known !== undefined) return known;
-    const host = `10.0.0.${this.#hosts.size + 1}`;
-    this.#hosts.set(name, host);
-    return host;
-  }
-
-  #nameOf(host: string): string {
-    for (const [name, known] of this.#hosts) if (known === host) return name;
-    return host === asker ? "asker" : host;
+  #nameAt(host: string): string {
+    return host === asker ? "asker" : this.#hosts.nameAt(host);
   }
 
   #print(what: string): void {
@@ -331,17 +319,4 @@ function filtersOf(options: Options): readonly QueryFilter[] | undefined {
 
 function number(options: Options, name: string, fallback: number): number {
   return Number(options.get(name) ?? fallback);
-}
-
-function bytesOfIp(ip: string): Bytes {
-  const bytes = ipBytes(ip);
-  if (bytes === undefined) throw new Error(`not an IP address: ${ip}`);
-  return bytes;
-}
-
-function durationOf(word: string): number {
-  const [, amount = "", unit = ""] = /^([0-9]+)(ms|s|m|h)$/.exec(word) ?? [];
-  const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit];
-  if (scale === undefined) throw new Error(`not a duration: ${word}`);
-  return Number(amount) * scale;
 }
