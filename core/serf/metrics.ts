@@ -6,12 +6,17 @@ import type { MemberEventKind } from "./members.ts";
 /** User events that are counted by name. */
 const eventNamesMax = 128;
 
-/** Told by the machine: milliseconds that the own coordinate moved; sizes of messages. */
-export type SerfMeasure = "adjustment" | "received" | "sent";
+/**
+ * Told by the machine: milliseconds that the own coordinate moved; sizes of messages; that somebody's coordinate, or the time
+ * its answer took, cannot be right; that a member is back soon after it failed.
+ */
+export type SerfMeasure = "adjustment" | "received" | "sent" | "rejected" | "flap";
 
 export class SerfMetrics {
   readonly snapshotAppend: Sample;
-  readonly #measures: Readonly<Record<SerfMeasure, Sample>>;
+  readonly #measures: Readonly<Record<"adjustment" | "received" | "sent", Sample>>;
+  readonly #rejected: Counter;
+  readonly #flaps: Counter;
   readonly #members: Readonly<Record<MemberEventKind, Counter>>;
   readonly #events: Counter;
   readonly #eventsByName: BoundedSeries<Counter>;
@@ -25,6 +30,8 @@ export class SerfMetrics {
       received: metrics.sample("serf.msgs.received"),
       sent: metrics.sample("serf.msgs.sent"),
     };
+    this.#rejected = metrics.counter("serf.coordinate.rejected");
+    this.#flaps = metrics.counter("serf.member.flap");
     this.#members = {
       join: metrics.counter("serf.member.join"),
       leave: metrics.counter("serf.member.left"),
@@ -43,7 +50,9 @@ export class SerfMetrics {
   }
 
   onMeasure(what: SerfMeasure, value: number): void {
-    this.#measures[what].observe(value);
+    if (what === "rejected") this.#rejected.add(value);
+    else if (what === "flap") this.#flaps.add(value);
+    else this.#measures[what].observe(value);
   }
 
   onMember(kind: MemberEventKind): void {

@@ -402,6 +402,7 @@ class GossipPool implements Pool {
   #onMeasure(what: SwimMeasure | SerfMeasure, value: number): void {
     if (what === "gossip") this.#gossipBegunAt = this.#driver.now();
     else if (what === "probe") this.#swimMetrics.probeNode.observe(value);
+    else if (what === "degradedProbe" || what === "degradedTimeout") this.#swimMetrics[what].add(value);
     else this.#serfMetrics.onMeasure(what, value);
   }
 

@@ -43,6 +43,8 @@ import { decodeCoordinate, decodeSerf, decodeState, encodeCoordinate, encodeSerf
 /** Events between two turns of the driver. */
 const eventsMax = 65_536;
 const queueEntriesMin = 4096;
+/** Serf: whoever fails and is back within so long flaps. */
+const flapMax: Millis = 60_000;
 
 export class SerfMachine implements GossipMachine {
   readonly #config: SerfConfig;
@@ -273,6 +275,8 @@ export class SerfMachine implements GossipMachine {
   }
 
   #joined(state: MemberState): void {
+    const before = this.#members.get(state.name);
+    if (before?.status === "failed" && this.#now - before.goneAt < flapMax) this.#measured("flap", 1);
     const member = this.#members.joined(state, this.#ownPort);
     this.#log("info", `serf: EventMemberJoin: ${member.name} ${member.address}`);
     this.#tell("join", member.name);
@@ -293,6 +297,7 @@ export class SerfMachine implements GossipMachine {
     const coordinate = decodeCoordinate(payload);
     const before = this.#coordinates.coordinate;
     if (coordinate === undefined || !this.#coordinates.observe(member.name, coordinate, roundTrip / 1000)) {
+      if (coordinate !== undefined) this.#measured("rejected", 1);
       this.#log("trace", `serf: Rejected coordinate from ${member.name}`);
     } else this.#measured("adjustment", distance(before, this.#coordinates.coordinate) * 1000);
   }

@@ -35,7 +35,7 @@ export interface SwimDelegate {
   updated(member: MemberState): void;
   /** Another address claims a name that is taken. */
   conflicted(member: MemberState, other: Alive): void;
-  /** For metrics: milliseconds a probe took, whatever came of it; or that a round of gossip begins, with how many are told. */
+  /** For metrics: milliseconds a probe took, whatever came of it; with how many are told, that a round of gossip begins; else 1. */
   measured?(what: SwimMeasure, value: number): void;
   log(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void;
 }

@@ -81,6 +81,7 @@ export class Membership {
       if (suspicion.deadline > now) continue;
       const member = this.#table.get(name);
       if (member === undefined) continue;
+      if (!suspicion.isConfirmed) this.#delegate.measured?.("degradedTimeout", 1);
       this.#delegate.log(
         "info",
         `memberlist: Marking ${name} as failed, suspect timeout reached (${suspicion.confirmations} peer confirmations)`,

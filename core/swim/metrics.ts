@@ -2,8 +2,11 @@
 import { type Counter, type Metrics, noMetrics, type Sample } from "../ports/telemetry.ts";
 import type { MemberClaim, SwimMessage } from "./messages.ts";
 
-/** Told by the machine: how long a probe took; that a round of gossip begins. */
-export type SwimMeasure = "probe" | "gossip";
+/**
+ * Told by the machine: how long a probe took; that a round of gossip begins; that this member, which does not trust itself,
+ * gives a probe more time; that it declares somebody dead of whom fewer have confirmed than could.
+ */
+export type SwimMeasure = "probe" | "gossip" | "degradedProbe" | "degradedTimeout";
 
 export class SwimMetrics {
   readonly tcpAccept: Counter;
@@ -15,6 +18,8 @@ export class SwimMetrics {
   readonly gossip: Sample;
   readonly probeNode: Sample;
   readonly pushPullNode: Sample;
+  readonly degradedProbe: Counter;
+  readonly degradedTimeout: Counter;
   readonly #alive: Counter;
   readonly #suspect: Counter;
   readonly #dead: Counter;
@@ -30,6 +35,8 @@ export class SwimMetrics {
     this.gossip = metrics.sample("memberlist.gossip");
     this.probeNode = metrics.sample("memberlist.probeNode");
     this.pushPullNode = metrics.sample("memberlist.pushPullNode");
+    this.degradedProbe = metrics.counter("memberlist.degraded.probe");
+    this.degradedTimeout = metrics.counter("memberlist.degraded.timeout");
     this.#alive = metrics.counter("memberlist.msg.alive");
     this.#suspect = metrics.counter("memberlist.msg.suspect");
     this.#dead = metrics.counter("memberlist.msg.dead");

@@ -160,7 +160,7 @@ export class Probe {
   }
 
   #probeNext(now: Millis): void {
-    const { config, table, awareness, send } = this.#parts;
+    const { config, table, awareness, delegate, send } = this.#parts;
     const target = table.nextToProbe(now - config.gossipToTheDead, (member) => member.name !== config.name && !isGone(member));
     this.#nextAt = now + config.probeInterval;
     if (target === undefined) {
@@ -168,6 +168,7 @@ export class Probe {
       awareness.apply(-1);
       return;
     }
+    if (awareness.score > 0) delegate.measured?.("degradedProbe", 1);
     const ping: Ping = { kind: "ping", sequence: this.#nextSequence(), node: target.name, origin: this.#origin };
     this.#running = {
       target,

@@ -36,6 +36,11 @@ export class Suspicion {
     return this.#accusers.size - 1;
   }
 
+  /** As many as can be expected have accused. */
+  get isConfirmed(): boolean {
+    return this.confirmations >= this.#expected;
+  }
+
   get deadline(): Millis {
     if (this.#expected === 0) return this.#start + this.#min;
     const fraction = log2(this.confirmations + 1) / log2(this.#expected + 1);
@@ -49,7 +54,7 @@ export class Suspicion {
 
   /** False when `accuser` adds nothing: heard before, or enough have confirmed. */
   confirm(accuser: string): boolean {
-    if (this.confirmations >= this.#expected || this.#accusers.has(accuser)) return false;
+    if (this.isConfirmed || this.#accusers.has(accuser)) return false;
     this.#accusers.add(accuser);
     return true;
   }

@@ -3,6 +3,7 @@ import type { Logger } from "../../../core/ports/telemetry.ts";
 import { createPool, parseJoinAddress, type Pool, type PoolEvent, type PoolOptions } from "../../../core/serf/pool.ts";
 import { Keyring } from "../../../core/swim/keyring.ts";
 import { text, utf8 } from "../../../core/types/bytes.ts";
+import { CountedMetrics } from "../../support/counted.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { VirtualWorld } from "../../support/virtual.ts";
 import { platformCrypto } from "../swim/support.ts";
@@ -153,6 +154,33 @@ describe("a gossip pool", () => {
     const probes = [a, b].flatMap(({ pool }) => pool.evidence("c").accusations.map(({ grounds }) => grounds));
     const probe = probes.find(({ kind }) => kind === "probe");
     assert.ok(probe?.kind === "probe" && probe.helpers.length === 1 && probe.stream !== "unasked", JSON.stringify(probes));
+  });
+
+  it("counts what it does while it does not trust itself: longer probes, the dead without confirmation, their return", async () => {
+    const world = new VirtualWorld();
+    const metrics = new CountedMetrics();
+    const cut = await agent(world, "a", "10.0.0.1", { metrics });
+    for (const at of [2, 3, 4, 5]) {
+      const other = await agent(world, String(at), `10.0.0.${at}`);
+      await world.settle(other.pool.join(["10.0.0.1"]));
+    }
+    await world.pass(20_000);
+    const counted = () =>
+      ["memberlist.degraded.probe", "memberlist.degraded.timeout", "serf.member.flap"].map(
+        (name) => metrics.told.get(`Counters ${name} `) as number,
+      ) as [number, number, number];
+    assert.deepEqual(counted(), [0, 0, 0]);
+    world.isolate("10.0.0.1");
+    const failed = () => cut.pool.members().filter(({ status }) => status === "failed").length;
+    await world.pass(120_000, () => failed() === 4);
+    const [degradedProbes, ...others] = counted();
+    assert.ok(degradedProbes > 0);
+    assert.deepEqual(others, [4, 0]);
+    world.heal("10.0.0.1");
+    await world.pass(50_000, () => failed() === 0);
+    const back = cut.events.filter(({ kind }) => kind === "join").length - 5;
+    assert.equal(back, 4);
+    assert.equal(counted()[2], back);
   });
 
   it("of a process that stood still tells the length, and accuses nobody for it", async () => {
