@@ -10,6 +10,7 @@ import type { LogIndex } from "../../core/types/ids.ts";
 import type { Directory, OpenFile } from "./directory.ts";
 import { saltBytes } from "./wal.ts";
 import { type FileStep, WalLog } from "./wal-log.ts";
+import { defaultSectorBytes } from "./wal-tear.ts";
 
 const segmentBytes = 16 * 1024 * 1024;
 const extendBytes = 1024 * 1024;
@@ -25,6 +26,8 @@ export interface WalRaftStoreOptions {
   readonly segmentBytes?: number;
   /** By how much the file grows at once; default 1 MiB. */
   readonly extendBytes?: number;
+  /** What the disk writes whole; default 512. */
+  readonly sectorBytes?: number;
 }
 
 export class WalRaftStore implements RaftStore {
@@ -45,6 +48,7 @@ export class WalRaftStore implements RaftStore {
       salt: () => options.randomBytes(saltBytes),
       segmentBytes: options.segmentBytes ?? segmentBytes,
       extendBytes: options.extendBytes ?? extendBytes,
+      sectorBytes: options.sectorBytes ?? defaultSectorBytes,
     });
   }
 

@@ -23,13 +23,14 @@ import {
   decodeSegmentHeader,
   encodeRecord,
   encodeSegmentHeader,
+  firstRecordAt,
+  formatVersion,
+  recordBytes,
   type ScannedSegment,
   type SegmentHeader,
   scanSegment,
-  segmentHeaderBytes,
-  type WalBatch,
-  WalContents,
 } from "./wal.ts";
+import { encodeBatch, type WalBatch, WalContents } from "./wal-batch.ts";
 
 /** One thing to do; each after the one before succeeded. */
 export type FileStep =
@@ -57,6 +58,8 @@ export interface WalLogOptions {
   readonly segmentBytes: number;
   /** The file grows in steps of this. */
   readonly extendBytes: number;
+  /** What the disk writes whole at least: see wal-tear.ts. */
+  readonly sectorBytes: number;
 }
 
 /** What a log said when it was opened. */
@@ -101,8 +104,10 @@ export class WalLog {
 
   /** Reads a segment. Throws `wal-corrupt` for what no crash can have left behind. */
   read(name: string, bytes: Bytes, isLast: boolean): void {
-    const header = decodeSegmentHeader(bytes);
-    if (header === undefined) throw this.corrupt(name, 0, "the header fails its checksum");
+    const decoded = decodeSegmentHeader(bytes);
+    if (decoded.kind === "damaged") throw this.corrupt(name, 0, "the header fails its checksum");
+    if (decoded.kind === "foreign") throw this.#foreign(name, decoded.version);
+    const { header } = decoded;
     const before = this.#segments[this.#segments.length - 1];
     if (nameOf(header.number) !== name) throw this.corrupt(name, 0, `the header belongs to segment ${header.number}`);
     if (before !== undefined && (header.number !== before.header.number + 1 || header.firstSequence !== this.#nextSequence))
@@ -148,14 +153,15 @@ export class WalLog {
   append(batch: WalBatch): readonly FileStep[] {
     if (batch.hardState !== undefined) this.#hardState = batch.hardState;
     const steps: FileStep[] = [];
-    let record = this.#encode(batch);
-    if (this.#end + record.length > this.#options.segmentBytes && this.#end > segmentHeaderBytes)
+    let payload = encodeBatch(batch);
+    if (!this.#isFirst() && this.#end + recordBytes(payload.length) > this.#options.segmentBytes)
       steps.push(...this.#beginSegment());
     // The first record of a segment carries the hard state: the ones before may be deleted. Also when it was begun before a
     // crash that took its first record.
-    if (this.#end === segmentHeaderBytes) record = this.#encode({ ...batch, hardState: this.#hardState });
+    if (this.#isFirst()) payload = encodeBatch({ ...batch, hardState: this.#hardState });
     const segment = this.#last();
-    const { name } = segment;
+    const { name, header } = segment;
+    const record = encodeRecord(payload, this.#nextSequence, this.#end, header);
     const end = this.#end + record.length;
     if (end > this.#extended) {
       const { extendBytes } = this.#options;
@@ -191,20 +197,28 @@ export class WalLog {
     return last;
   }
 
-  #encode(batch: WalBatch): Bytes {
-    return encodeRecord(batch, this.#nextSequence, this.#last().header.salt);
+  /** The next record is the first of its segment. */
+  #isFirst(): boolean {
+    return this.#end === firstRecordAt(this.#last().header);
+  }
+
+  #foreign(name: string, version: number): AgentError {
+    const by = version > formatVersion ? "a later" : "an earlier";
+    return new AgentError("wal-corrupt", {
+      message: `Cannot open the log: ${this.#options.path}/${name} was written by ${by} version of this program, in format ${version}; this one reads and writes ${formatVersion}. Run that version, or remove the data directory and let this server join its cluster anew`,
+    });
   }
 
   #beginSegment(): readonly FileStep[] {
-    const { salt, segmentBytes, extendBytes } = this.#options;
+    const { salt, segmentBytes, extendBytes, sectorBytes } = this.#options;
     const before = this.#segments[this.#segments.length - 1];
     const number = (before?.header.number ?? 0) + 1;
-    const header: SegmentHeader = { number, firstSequence: this.#nextSequence, salt: salt() };
+    const header: SegmentHeader = { number, firstSequence: this.#nextSequence, salt: salt(), sectorBytes };
     const name = nameOf(number);
-    const bytes = new Uint8Array(Math.max(segmentHeaderBytes, Math.min(extendBytes, segmentBytes)));
+    const bytes = new Uint8Array(Math.max(firstRecordAt(header), Math.min(extendBytes, segmentBytes)));
     bytes.set(encodeSegmentHeader(header));
     this.#segments.push({ name, header, lastIndex: 0 });
-    this.#end = segmentHeaderBytes;
+    this.#end = firstRecordAt(header);
     this.#extended = bytes.length;
     const unfinished = name + unfinishedSuffix;
     return [

@@ -1,85 +1,114 @@
 /**
  * The bytes of the write-ahead log: how a batch becomes a record, how records are found again, and how a torn end is
- * told from corruption. Pure; wal-log.ts says what is written where.
+ * told from corruption. Pure; wal-log.ts says what is written where, wal-batch.ts what a payload says.
  *
- *   segment:  header (64) │ record │ record │ … │ zeros up to where the file was extended
- *   record:   magic 4 │ length 4 │ crc 4 │ 0 4 │ sequence 8 │ payload, CBOR │ zeros to a multiple of 8
+ *   segment:  header, a sector of its own │ record │ record │ … │ zeros up to where the file was extended
+ *   record:   magic 4 │ length 4 │ crc of the payload 4 │ mask 4 │ sequence 8 │ crc of the header 4 │ 0 4 │ payload │ ones
  *
- * One batch is one record, so a batch is there as a whole or not at all. The checksum covers the segment's salt, the
- * sequence number, the length and the payload. Sequence numbers rise by one through all segments.
+ * One batch is one record, so a batch is there as a whole or not at all. Records begin and end at multiples of 32 bytes:
+ * a header never lies in two sectors, so no tear leaves half of one. Its checksum covers the segment's random salt, which
+ * keeps log contents from being taken for records, whatever a client stores. Sequence numbers rise by one through all
+ * segments.
  *
  * Torn or corrupt? A batch is written only after the one before it is durable, so a crash can damage none but the last
- * record. A record that fails its check and has a good one of a higher sequence behind it was good once: corruption.
- * The random salt keeps log contents from being taken for records, whatever a client stores.
+ * record, and that only by not writing some of its sectors (wal-tear.ts).
+ *
+ *   what stands where a record is to come               it is
+ *   a header of a higher sequence, here or behind       corrupt: what comes before that was durable
+ *   zeros to the end of the sector, something behind    torn: the first sector was not written
+ *   a header that fails its check                       corrupt: a sector is written whole
+ *   a good header, and a part that is zeros             torn
+ *   a good header, no part of zeros, a bad payload      corrupt
  */
-import { decodeInPlace, encode } from "../../core/codec/cbor.ts";
 import { crc32 } from "../../core/codec/checks.ts";
-import type { HardState, LogEntry, RaftWrite } from "../../core/ports/storage.ts";
+import { encodedBytesMax } from "../../core/codec/cbor.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
-import { AgentError, assert } from "../../core/types/errors.ts";
-import { checkedInteger, type LogIndex } from "../../core/types/ids.ts";
+import { assert } from "../../core/types/errors.ts";
+import { checkedInteger } from "../../core/types/ids.ts";
+import { decodeBatch, type WalBatch } from "./wal-batch.ts";
+import { applyMask, hasUnwrittenPart, isZero, maskWhereNeeded, sectorEnd } from "./wal-tear.ts";
 
 export const segmentHeaderBytes = 64;
-export const recordHeaderBytes = 24;
+export const recordHeaderBytes = 32;
 export const saltBytes = 8;
+/** Of this log's files; a file with another one is none that can be read here. */
+export const formatVersion = 2;
 
 const segmentMagic = 0x50435741; // "PCWA"
 const recordMagic = 0x5743524c;
-const version = 1;
-/** One payload; core/codec/cbor.ts encodes no more. */
-const payloadBytesMax = 64 * 1024 * 1024;
+/** Divides the size of every sector, and holds a header. */
+const alignment = recordHeaderBytes;
+const sectorBytesMax = 65_536;
 
 export interface SegmentHeader {
   readonly number: number;
   /** Sequence of the first record. */
   readonly firstSequence: number;
   readonly salt: Bytes;
+  /** What the disk was taken to write whole when the segment was begun: a multiple of 32. */
+  readonly sectorBytes: number;
 }
 
-/** What one record says. */
-export interface WalBatch extends RaftWrite {
-  /** Everything up to here was dropped. */
-  readonly compactTo?: LogIndex;
-}
+export type DecodedSegmentHeader =
+  | { readonly kind: "header"; readonly header: SegmentHeader }
+  /** Whole, but of another format. */
+  | { readonly kind: "foreign"; readonly version: number }
+  | { readonly kind: "damaged" };
 
 export function encodeSegmentHeader(header: SegmentHeader): Bytes {
   assert(header.salt.length === saltBytes, "a salt has its length");
+  assert(isSectorSize(header.sectorBytes), "sectors hold whole headers");
   const bytes = new Uint8Array(segmentHeaderBytes);
-  const view = new DataView(bytes.buffer);
+  const view = viewOf(bytes);
   view.setUint32(0, segmentMagic);
-  view.setUint32(4, version);
+  view.setUint32(4, formatVersion);
   view.setFloat64(8, header.number);
   view.setFloat64(16, header.firstSequence);
   bytes.set(header.salt, 24);
+  view.setUint32(32, header.sectorBytes);
   view.setUint32(segmentHeaderBytes - 4, crc32(bytes.subarray(0, segmentHeaderBytes - 4)));
   return bytes;
 }
 
-/** Undefined when the bytes are no header of a version we know. */
-export function decodeSegmentHeader(bytes: Bytes): SegmentHeader | undefined {
-  if (bytes.length < segmentHeaderBytes) return undefined;
+export function decodeSegmentHeader(bytes: Bytes): DecodedSegmentHeader {
+  if (bytes.length < segmentHeaderBytes) return { kind: "damaged" };
   const view = viewOf(bytes);
-  if (view.getUint32(0) !== segmentMagic || view.getUint32(4) !== version) return undefined;
-  if (view.getUint32(segmentHeaderBytes - 4) !== crc32(bytes.subarray(0, segmentHeaderBytes - 4))) return undefined;
+  if (view.getUint32(0) !== segmentMagic) return { kind: "damaged" };
+  if (view.getUint32(segmentHeaderBytes - 4) !== crc32(bytes.subarray(0, segmentHeaderBytes - 4))) return { kind: "damaged" };
+  const version = view.getUint32(4);
+  if (version !== formatVersion) return { kind: "foreign", version };
   const number = checkedInteger(view.getFloat64(8));
   const firstSequence = checkedInteger(view.getFloat64(16));
-  if (number === undefined || firstSequence === undefined) return undefined;
-  return { number, firstSequence, salt: bytes.slice(24, 24 + saltBytes) };
+  const sectorBytes = view.getUint32(32);
+  if (number === undefined || firstSequence === undefined || !isSectorSize(sectorBytes)) return { kind: "damaged" };
+  return { kind: "header", header: { number, firstSequence, salt: bytes.slice(24, 24 + saltBytes), sectorBytes } };
 }
 
-/** A whole record, padded. */
-export function encodeRecord(batch: WalBatch, sequence: number, salt: Bytes): Bytes {
-  const payload = encodeBatch(batch);
-  const bytes = new Uint8Array(padded(recordHeaderBytes + payload.length));
+/** Where the first record of a segment goes: what is written beside a header could tear it. */
+export function firstRecordAt({ sectorBytes }: Pick<SegmentHeader, "sectorBytes">): number {
+  return Math.ceil(segmentHeaderBytes / sectorBytes) * sectorBytes;
+}
+
+/** Of the whole record that holds so much payload. */
+export function recordBytes(payloadBytes: number): number {
+  return Math.ceil((recordHeaderBytes + payloadBytes) / alignment) * alignment;
+}
+
+/** A whole record, to be written at `at`: a multiple of 32. */
+export function encodeRecord(payload: Bytes, sequence: number, at: number, { salt, sectorBytes }: SegmentHeader): Bytes {
+  assert(at % alignment === 0 && payload.length <= encodedBytesMax, "records begin where no sector ends within their header");
+  const end = recordHeaderBytes + payload.length;
+  const bytes = new Uint8Array(recordBytes(payload.length));
+  bytes.set(payload, recordHeaderBytes);
+  bytes.fill(255, end);
+  const mask = maskWhereNeeded(bytes, recordHeaderBytes, end, salt, { at, sectorBytes });
   const view = viewOf(bytes);
   view.setUint32(0, recordMagic);
   view.setUint32(4, payload.length);
+  view.setUint32(8, crc32(bytes.subarray(recordHeaderBytes, end)));
+  view.setUint32(12, mask);
   view.setFloat64(16, sequence);
-  bytes.set(payload, recordHeaderBytes);
-  // Until it is replaced by the checksum itself, its place holds the salt: all of the record is covered in one pass.
-  bytes.set(salt, 8);
-  view.setUint32(8, crc32(bytes.subarray(0, recordHeaderBytes + payload.length)));
-  view.setUint32(12, 0);
+  view.setUint32(24, headerCheck(bytes, 0, salt));
   return bytes;
 }
 
@@ -99,150 +128,83 @@ export type ScannedSegment =
 /** Reads all records of a segment. Never throws, whatever the bytes. */
 export function scanSegment(bytes: Bytes, header: SegmentHeader): ScannedSegment {
   const batches: WalBatch[] = [];
-  let at = segmentHeaderBytes;
+  let at = firstRecordAt(header);
   let last = at;
   let sequence = header.firstSequence;
   for (;;) {
-    const payload = payloadAt(bytes, at, sequence, header.salt);
+    const record = headerAt(bytes, at, header.salt);
+    const payload = record?.sequence === sequence ? payloadAt(bytes, at, record) : undefined;
     if (payload === undefined) break;
     const batch = decodeBatch(payload);
     if (batch === undefined) return { kind: "corrupt", at, what: "a record with a good checksum cannot be decoded" };
     batches.push(batch);
     last = at;
-    at = padded(at + recordHeaderBytes + payload.length);
+    at += recordBytes(payload.length);
     sequence++;
   }
-  const rest = firstNonZero(bytes, at);
-  if (rest === undefined) return { kind: "whole", batches, last, end: at, nextSequence: sequence };
-  // From here on, not from behind here: a write that went astray may have put a later record in this one's place.
-  for (let later = at; later + recordHeaderBytes <= bytes.length; later += 8) {
-    if (followsLater(bytes, later, sequence, header.salt)) {
-      return { kind: "corrupt", at, what: "a record fails its checksum and is not the last one" };
-    }
-  }
-  return { kind: "torn", batches, end: at, nextSequence: sequence };
+  if (isZero(bytes, at, bytes.length)) return { kind: "whole", batches, last, end: at, nextSequence: sequence };
+  const what = damageAt(bytes, at, sequence, header);
+  return what === undefined ? { kind: "torn", batches, end: at, nextSequence: sequence } : { kind: "corrupt", at, what };
 }
 
-/** The payload of the record at `at` with this sequence; undefined when there is none that passes its check. */
-function payloadAt(bytes: Bytes, at: number, sequence: number, salt: Bytes): Bytes | undefined {
+interface RecordHeader {
+  readonly length: number;
+  readonly payloadCheck: number;
+  readonly mask: number;
+  readonly sequence: number;
+}
+
+/** What no tear leaves behind where the record with this sequence does not pass its check; undefined for a torn one. */
+function damageAt(bytes: Bytes, at: number, sequence: number, { salt, sectorBytes }: SegmentHeader): string | undefined {
+  // From here on, not from behind here: a write that went astray may have put a later record in this one's place. The
+  // header alone will do: even if the later record is torn, it was begun after this one was durable.
+  for (let later = at; later + recordHeaderBytes <= bytes.length; later += alignment) {
+    const found = headerAt(bytes, later, salt)?.sequence;
+    if (found !== undefined && (found > sequence || (found === sequence && later > at)))
+      return "a record fails its checksum and is not the last one";
+  }
+  const firstPart = Math.min(sectorEnd(at, sectorBytes), bytes.length);
+  if (firstPart - at < recordHeaderBytes || isZero(bytes, at, firstPart)) return undefined;
+  const record = headerAt(bytes, at, salt);
+  if (record === undefined) return "the header of the last record fails its checksum";
+  if (record.sequence !== sequence) return `record ${record.sequence} stands where ${sequence} belongs`;
+  const end = at + recordBytes(record.length);
+  if (hasUnwrittenPart(bytes, { at, end, sectorBytes })) return undefined;
+  return "the last record fails its checksum, and all of its sectors were written";
+}
+
+/** The header at `at`; undefined when there is none that passes its check. */
+function headerAt(bytes: Bytes, at: number, salt: Bytes): RecordHeader | undefined {
   if (at + recordHeaderBytes > bytes.length) return undefined;
-  const view = viewOf(bytes);
-  const length = view.getUint32(at + 4);
-  if (view.getUint32(at) !== recordMagic || length > payloadBytesMax || view.getFloat64(at + 16) !== sequence) return undefined;
-  const end = at + recordHeaderBytes + length;
-  if (end > bytes.length || view.getUint32(at + 12) !== 0) return undefined;
-  // A copy, whatever class of array this is: the checksum was made with the salt in its own place.
-  const record = new Uint8Array(end - at);
-  record.set(bytes.subarray(at, end));
-  record.set(salt, 8);
-  return crc32(record) === view.getUint32(at + 8) ? record.subarray(recordHeaderBytes) : undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, recordHeaderBytes);
+  if (view.getUint32(0) !== recordMagic || view.getUint32(28) !== 0) return undefined;
+  if (view.getUint32(24) !== headerCheck(bytes, at, salt)) return undefined;
+  const sequence = checkedInteger(view.getFloat64(16));
+  const length = view.getUint32(4);
+  if (sequence === undefined || length > encodedBytesMax) return undefined;
+  return { length, payloadCheck: view.getUint32(8), mask: view.getUint32(12), sequence };
 }
 
-function followsLater(bytes: Bytes, at: number, sequence: number, salt: Bytes): boolean {
-  const view = viewOf(bytes);
-  if (view.getUint32(at) !== recordMagic) return false;
-  const found = view.getFloat64(at + 16);
-  return found > sequence && payloadAt(bytes, at, found, salt) !== undefined;
+/** A copy of the payload; undefined when it does not pass its check. */
+function payloadAt(bytes: Bytes, at: number, { length, payloadCheck, mask }: RecordHeader): Bytes | undefined {
+  const from = at + recordHeaderBytes;
+  if (from + length > bytes.length) return undefined;
+  const payload = new Uint8Array(length); // not `slice`, which gives a view where this is a Buffer
+  payload.set(bytes.subarray(from, from + length));
+  if (crc32(payload) !== payloadCheck) return undefined;
+  if (mask !== 0) applyMask(payload, 0, length, mask);
+  return payload;
 }
 
-function firstNonZero(bytes: Bytes, from: number): number | undefined {
-  for (let at = from; at < bytes.length; at++) if (bytes[at] !== 0) return at;
-  return undefined;
+function headerCheck(bytes: Bytes, at: number, salt: Bytes): number {
+  const covered = new Uint8Array(24 + saltBytes);
+  covered.set(bytes.subarray(at, at + 24));
+  covered.set(salt, 24);
+  return crc32(covered);
 }
 
-/** Entries lie flat, four items each: arrays of arrays would cost twice the time. */
-function encodeBatch(batch: WalBatch): Bytes {
-  const { hardState, truncateFrom, compactTo } = batch;
-  const flat: unknown[] = [];
-  for (const entry of batch.entries) flat.push(entry.index, entry.term, entry.type, entry.data);
-  return encode([
-    hardState === undefined ? null : [hardState.term, hardState.votedFor ?? null],
-    truncateFrom ?? null,
-    compactTo ?? null,
-    flat,
-  ]);
-}
-
-/** Undefined for a value that no version of ours wrote. */
-function decodeBatch(payload: Bytes): WalBatch | undefined {
-  let value: unknown;
-  try {
-    value = decodeInPlace(payload, "a log record"); // payloadAt made a copy of its own
-  } catch (error) {
-    if (error instanceof AgentError) return undefined;
-    throw error;
-  }
-  if (!Array.isArray(value) || value.length !== 4) return undefined;
-  const [hard, truncate, compact, flat] = value as readonly unknown[];
-  const hardState = hard === null ? null : decodeHardState(hard);
-  const truncateFrom = truncate === null ? null : checkedInteger(truncate);
-  const compactTo = compact === null ? null : checkedInteger(compact);
-  const entries = decodeEntries(flat);
-  if (hardState === undefined || truncateFrom === undefined || compactTo === undefined || entries === undefined) return undefined;
-  return {
-    ...(hardState === null ? undefined : { hardState }),
-    ...(truncateFrom === null ? undefined : { truncateFrom }),
-    ...(compactTo === null ? undefined : { compactTo }),
-    entries,
-  };
-}
-
-function decodeHardState(value: unknown): HardState | undefined {
-  if (!Array.isArray(value) || value.length !== 2) return undefined;
-  const [term, votedFor] = value as readonly unknown[];
-  const checked = checkedInteger(term);
-  if (checked === undefined || (votedFor !== null && typeof votedFor !== "string")) return undefined;
-  return { term: checked, votedFor: votedFor ?? undefined };
-}
-
-function decodeEntries(flat: unknown): readonly LogEntry[] | undefined {
-  if (!Array.isArray(flat) || flat.length % 4 !== 0) return undefined;
-  const entries: LogEntry[] = [];
-  for (let at = 0; at < flat.length; at += 4) {
-    const index = checkedInteger(flat[at]);
-    const term = checkedInteger(flat[at + 1]);
-    const type = checkedInteger(flat[at + 2]);
-    const data = flat[at + 3] as unknown;
-    if (index === undefined || term === undefined || type === undefined || !(data instanceof Uint8Array)) return undefined;
-    entries.push({ index, term, type, data });
-  }
-  return entries;
-}
-
-/** What batches add up to: the state that survives them. */
-export class WalContents {
-  hardState: HardState = { term: 0, votedFor: undefined };
-  entries: LogEntry[] = [];
-  compacted: LogIndex = 0;
-
-  /** A sentence saying what is wrong when the batch does not continue what came before. */
-  apply(batch: WalBatch): string | undefined {
-    if (batch.hardState !== undefined) this.hardState = batch.hardState;
-    if (batch.compactTo !== undefined) this.compact(batch.compactTo);
-    if (batch.truncateFrom !== undefined) this.#truncate(batch.truncateFrom);
-    for (const entry of batch.entries) {
-      // Segments that held earlier entries may be gone; then the first one met begins the log.
-      const last = this.entries[this.entries.length - 1];
-      if (last !== undefined && entry.index !== last.index + 1) return `entry ${entry.index} follows entry ${last.index}`;
-      if (entry.index > this.compacted) this.entries.push(entry);
-    }
-    return undefined;
-  }
-
-  compact(index: LogIndex): void {
-    const first = this.entries[0];
-    if (index > this.compacted) this.compacted = index;
-    if (first !== undefined && index >= first.index) this.entries = this.entries.slice(index - first.index + 1);
-  }
-
-  #truncate(from: LogIndex): void {
-    const first = this.entries[0];
-    if (first !== undefined) this.entries.length = Math.max(0, Math.min(this.entries.length, from - first.index));
-  }
-}
-
-function padded(length: number): number {
-  return Math.ceil(length / 8) * 8;
+function isSectorSize(bytes: number): boolean {
+  return bytes >= alignment && bytes <= sectorBytesMax && bytes % alignment === 0;
 }
 
 function viewOf(bytes: Bytes): DataView {

@@ -6,9 +6,9 @@
  * any majority that committed an entry has somebody unhurt in common with any majority that is left. Every failure
  * is then an error of ours, and not too much damage.
  *
- * And nothing is done that nobody could notice: a log's last record is not turned into what looks like a torn write, and
- * a lost write is lost only once a later one is there. (A single copy cannot tell these from a write that never was; a
- * protocol that repairs logs from others' could. Consul's Raft has none either.)
+ * And nothing is done that nobody could notice: a lost write is lost only once a later one is there. (A single copy cannot
+ * tell that from a write that never was; a protocol that repairs logs from others' could. Consul's Raft has none either.)
+ * A turned bit can be noticed anywhere, also in the last record: adapters/shared/wal-tear.ts.
  */
 import type { Configuration } from "../../core/raft/messages.ts";
 import { majority } from "../../core/raft/quorum.ts";

@@ -7,7 +7,7 @@ import { SnapshotFiles } from "../shared/snapshot-files.ts";
 import type { Machine } from "./ground.ts";
 import { type DiskPace, SimDirectory } from "./sim-directory.ts";
 import { SimFileStore } from "./sim-file-store.ts";
-import { SimFiles } from "./sim-files.ts";
+import { SimFiles, sectorBytes } from "./sim-files.ts";
 
 /** Knobs, drawn by the swarm. */
 export interface DiskFaults {
@@ -60,6 +60,7 @@ export class SimDisk {
       onTornTail: () => {},
       segmentBytes: this.faults.segmentBytes,
       extendBytes,
+      sectorBytes,
     });
     const snapshots = new SnapshotFiles({
       directory: directory("snapshots", this.snapshots),

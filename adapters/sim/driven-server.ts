@@ -11,7 +11,7 @@ import type { Proposed } from "../../core/raft/waiters.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { LogIndex, NodeId } from "../../core/types/ids.ts";
-import { WalContents } from "../shared/wal.ts";
+import { WalContents } from "../shared/wal-batch.ts";
 import type { Damage } from "./damage.ts";
 import type { Faults } from "./faults.ts";
 import type { Ledger } from "./ledger.ts";

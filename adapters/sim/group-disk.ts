@@ -16,10 +16,11 @@ import { AgentError } from "../../core/types/errors.ts";
 import type { LogIndex, Millis } from "../../core/types/ids.ts";
 import { unfinishedSuffix } from "../shared/directory.ts";
 import { decodeSnapshot, encodeSnapshot, snapshotName, snapshotNames, snapshotsKept } from "../shared/snapshot-file.ts";
-import { saltBytes, type WalBatch, WalContents } from "../shared/wal.ts";
+import { saltBytes } from "../shared/wal.ts";
+import { type WalBatch, WalContents } from "../shared/wal-batch.ts";
 import { type FileStep, WalLog } from "../shared/wal-log.ts";
 import type { Damage } from "./damage.ts";
-import { SimFiles } from "./sim-files.ts";
+import { SimFiles, sectorBytes } from "./sim-files.ts";
 import { check } from "./violation.ts";
 
 /** A saved state machine. */
@@ -189,7 +190,7 @@ export class GroupDisk {
 
   #newLog(): WalLog {
     const { segmentBytes, extendBytes } = this.#limits;
-    return new WalLog({ path: "wal", salt: () => this.#salt(), segmentBytes, extendBytes });
+    return new WalLog({ path: "wal", salt: () => this.#salt(), segmentBytes, extendBytes, sectorBytes });
   }
 
   #readLog(): WalLog {

@@ -4,8 +4,8 @@
  *   write ─► seen by everyone ─► sync ─► on the platter
  *   create, rename, remove ─► seen by everyone ─► syncNames ─► on the platter
  *
- * In a power failure each write that was not synced is there, or is not, or is there in some of its sectors, whatever came
- * before or after it; of the changes of names a prefix is there, as a journal leaves it. A process that is killed loses
+ * In a power failure each write that was not synced is there, or is not, or is there in some of the file's sectors, whatever
+ * came before or after it; of the changes of names a prefix is there, as a journal leaves it. A process that is killed loses
  * nothing that it wrote, and makes nothing durable by that.
  *
  * Besides, a disk may lie: `damage.ts` has it lose a write that it confirmed, put one somewhere else, or turn a bit.
@@ -15,8 +15,8 @@ import { type Bytes, emptyBytes } from "../../core/types/bytes.ts";
 import { AgentError, assert, unreachable } from "../../core/types/errors.ts";
 import type { FileStep } from "../shared/wal-log.ts";
 
-/** What is torn apart: smaller than on any real disk, so that small records are torn, too. */
-const sectorBytes = 32;
+/** What is written whole: smaller than on any real disk, so that small records are torn, too. */
+export const sectorBytes = 64;
 
 interface Write {
   readonly at: number;
@@ -53,7 +53,7 @@ export class SimFiles {
   #next: "lost" | "misdirected" | undefined;
   #astray: Astray | undefined;
   /** The last record of a log that was synced, in which file. */
-  #lastRecord: { readonly file: SimFile; readonly at: number } | undefined;
+  #lastRecord: { readonly file: SimFile; readonly at: number; readonly end: number } | undefined;
   #files = 0;
   readonly #random: Random;
 
@@ -124,7 +124,7 @@ export class SimFiles {
     if (record !== undefined) {
       // A later record is durable: from now on whoever reads the log can tell that one is missing.
       this.#astray = undefined;
-      this.#lastRecord = { file, at: record.at };
+      this.#lastRecord = { file, at: record.at, end: record.at + record.bytes.length };
     }
     for (const write of writes) {
       if (write !== record || fate === undefined) file.durable.write(write.at, write.bytes);
@@ -174,8 +174,8 @@ export class SimFiles {
   }
 
   /**
-   * Turns a bit of a file, for everyone who reads it. In a log never in the last record or behind it: nobody could tell
-   * that from a torn write. False when there is nothing to turn.
+   * Turns a bit of a file, for everyone who reads it: also in the last record of a log, and in the zeros behind it. False
+   * when there is nothing to turn.
    */
   rot(what: "log" | "files"): boolean {
     const random = this.#random;
@@ -185,9 +185,11 @@ export class SimFiles {
     const files = names.map((name) => this.#durableNames.get(name) as SimFile);
     const old = files.filter((file) => last === undefined || file.number <= last.file.number);
     const file = old[below(random, Math.max(old.length, 1))];
-    const length = file === undefined ? 0 : file === last?.file ? last.at : file.durable.length;
+    const length = file?.durable.length ?? 0;
     if (file === undefined || length === 0) return false;
-    const at = below(random, length);
+    // Most of the file that is written is zeros. Records are what is worth hurting.
+    const used = file === last?.file ? last.end : length;
+    const at = below(random, below(random, 4) === 0 ? length : used);
     const bit = 1 << below(random, 8);
     file.durable.flip(at, bit);
     if (at < file.seen.length) file.seen.flip(at, bit);
@@ -211,14 +213,16 @@ export class SimFiles {
     const victim = below(random, 2) === 0 ? file : (victims[below(random, victims.length)] ?? file);
     // Elsewhere in its own file it can be found; in another one its absence shows only behind it.
     if (victim !== file) this.#astray = { file, ...write };
+    // Whole sectors go astray: what begins within one does so there, too.
     const end = victim === file ? write.at : victim.durable.length;
-    victim.durable.write(8 * below(random, Math.max(1, end >> 3)), write.bytes);
+    const sectors = Math.max(1, Math.floor(end / sectorBytes));
+    victim.durable.write(sectorBytes * below(random, sectors) + (write.at % sectorBytes), write.bytes);
   }
 
   #tear(file: SimFile, { at, bytes }: Write): void {
     const whole = below(this.#random, 3) === 0;
-    for (let from = 0; from < bytes.length; from += sectorBytes)
-      if (whole || below(this.#random, 2) === 0) file.durable.write(at + from, bytes.subarray(from, from + sectorBytes));
+    for (let from = 0, to = sectorBytes - (at % sectorBytes); from < bytes.length; from = to, to += sectorBytes)
+      if (whole || below(this.#random, 2) === 0) file.durable.write(at + from, bytes.subarray(from, to));
   }
 
   #change(name: string, file: SimFile | undefined): void {

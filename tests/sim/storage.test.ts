@@ -60,7 +60,7 @@ describe("a simulated disk that loses its power", () => {
   it("whose log has a turned bit says so", async () => {
     for (let seed = 1; seed <= 40; seed++) {
       const found = await afterPowerFailure(seed, (_, files) => files.rot("log"));
-      // Between records a bit may be anything.
+      // What fills a record up to its end, and the zeros behind the last one, may be anything.
       assert.ok(["wal-corrupt", "1 2 3", "1 2 3 4"].includes(found), found);
     }
   });
@@ -75,11 +75,11 @@ describe("a file on a simulated disk", () => {
     const found = new Set<string>();
     for (let seed = 1; seed <= 200; seed++) {
       const files = new SimFiles(createRandom(seedOf(seed)));
-      files.perform({ kind: "create", name, bytes: utf8("0".repeat(64)) });
+      files.perform({ kind: "create", name, bytes: utf8("0".repeat(128)) });
       files.perform({ kind: "sync", name });
       files.perform({ kind: "syncNames" });
-      write(files, 0, "1".repeat(64));
-      write(files, 64, "2".repeat(32));
+      write(files, 0, "1".repeat(128));
+      write(files, 128, "2".repeat(64));
       files.powerFailure();
       found.add(String.fromCharCode(...files.read(name)).replaceAll(/(.)\1*/g, "$1"));
     }
@@ -105,22 +105,22 @@ describe("a file on a simulated disk", () => {
   it("written elsewhere or not at all is noticed only behind it", () => {
     for (const how of ["lost", "misdirected"] as const) {
       const files = new SimFiles(createRandom(seedOf(3)));
-      files.perform({ kind: "create", name, bytes: utf8("header--") });
+      files.perform({ kind: "create", name, bytes: utf8("header--".repeat(8)) });
       files.perform({ kind: "sync", name });
       files.perform({ kind: "syncNames" });
       for (const [at, text] of [
-        [8, "11111111"],
-        [16, "22222222"],
-        [24, "33333333"],
+        [64, "1".repeat(64)],
+        [128, "2".repeat(64)],
+        [192, "3".repeat(64)],
       ] as const) {
-        if (at === 16) files.leadAstray(how);
+        if (at === 128) files.leadAstray(how);
         write(files, at, text);
         files.perform({ kind: "sync", name });
       }
       files.powerFailure();
       const bytes = String.fromCharCode(...files.read(name));
-      assert.notEqual(bytes.slice(16, 24), "22222222");
-      assert.equal(bytes.slice(24), "33333333");
+      assert.notEqual(bytes.slice(128, 192), "2".repeat(64));
+      assert.equal(bytes.slice(192), "3".repeat(64));
     }
   });
 });

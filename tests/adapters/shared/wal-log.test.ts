@@ -1,7 +1,7 @@
 /** What opening a log relies on: nothing that a power failure could still take. */
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import { type FileStep, WalLog, type WalOpened } from "../../../adapters/shared/wal-log.ts";
-import { SimFiles } from "../../../adapters/sim/sim-files.ts";
+import { SimFiles, sectorBytes } from "../../../adapters/sim/sim-files.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 
 class Disk {
@@ -26,7 +26,8 @@ class Disk {
 
   /** As a process does that begins. */
   open(): { readonly log: WalLog; readonly opened: WalOpened } {
-    const log = new WalLog({ path: "wal", salt: () => new Uint8Array(8).fill(7), segmentBytes: 4096, extendBytes: 512 });
+    const salt = () => new Uint8Array(8).fill(7);
+    const log = new WalLog({ path: "wal", salt, segmentBytes: 4096, extendBytes: 512, sectorBytes });
     const { segments } = WalLog.sort(this.files.list());
     for (const [at, name] of segments.entries()) log.read(name, this.files.read(name), at === segments.length - 1);
     const opened = log.open();

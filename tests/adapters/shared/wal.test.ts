@@ -4,14 +4,15 @@ import {
   decodeSegmentHeader,
   encodeRecord,
   encodeSegmentHeader,
+  firstRecordAt,
   scanSegment,
-  segmentHeaderBytes,
-  type WalBatch,
 } from "../../../adapters/shared/wal.ts";
+import { encodeBatch, type WalBatch } from "../../../adapters/shared/wal-batch.ts";
 import { concat } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 
-const header = { number: 3, firstSequence: 17, salt: new Uint8Array(8).fill(9) };
+const header = { number: 3, firstSequence: 17, salt: new Uint8Array(8).fill(9), sectorBytes: 64 };
+const begin = firstRecordAt(header);
 const whole = fc.maxSafeInteger().map(Math.abs);
 const entry = fc.record(
   { index: whole, term: whole, type: fc.nat(255), data: fc.uint8Array({ maxLength: 60 }) },
@@ -28,11 +29,14 @@ const batch = fc.record(
 ) as fc.Arbitrary<WalBatch>;
 
 function segmentOf(batches: readonly WalBatch[]): Uint8Array {
-  return concat([
-    encodeSegmentHeader(header),
-    ...batches.map((one, at) => encodeRecord(one, header.firstSequence + at, header.salt)),
-    new Uint8Array(100),
-  ]);
+  const parts = [encodeSegmentHeader(header)];
+  let at = begin;
+  for (const [number, one] of batches.entries()) {
+    const record = encodeRecord(encodeBatch(one), header.firstSequence + number, at, header);
+    parts.push(record);
+    at += record.length;
+  }
+  return concat([...parts, new Uint8Array(200)]);
 }
 
 describe("wal", () => {
@@ -40,7 +44,7 @@ describe("wal", () => {
     fc.assert(
       fc.property(fc.array(batch, { maxLength: 5 }), (batches) => {
         const bytes = segmentOf(batches);
-        assert.deepEqual(decodeSegmentHeader(bytes), header);
+        assert.deepEqual(decodeSegmentHeader(bytes), { kind: "header", header });
         const scanned = scanSegment(bytes, header);
         assert.equal(scanned.kind, "whole");
         assert.deepEqual(scanned.batches, batches);
@@ -50,15 +54,20 @@ describe("wal", () => {
   });
 
   it("records of another segment are none of ours: their salt differs", () => {
-    const foreign = encodeRecord({ entries: [] }, header.firstSequence, new Uint8Array(8).fill(1));
+    const salt = new Uint8Array(8).fill(1);
+    const foreign = encodeRecord(encodeBatch({ entries: [] }), header.firstSequence, begin, { ...header, salt });
     const scanned = scanSegment(concat([encodeSegmentHeader(header), foreign]), header);
-    assert.equal(scanned.kind, "torn");
+    assert.deepEqual([scanned.kind, scanned.kind === "corrupt" && scanned.at], ["corrupt", begin]);
   });
 
   it("contents that look like records do not turn a torn end into corruption", () => {
-    const decoy = encodeRecord({ entries: [] }, header.firstSequence + 5, new Uint8Array(8));
-    const bytes = segmentOf([{ entries: [{ index: 1, term: 1, type: 0, data: concat([new Uint8Array(8), decoy]) }] }]);
-    bytes[segmentHeaderBytes + 30] = 255;
+    const decoy = encodeRecord(encodeBatch({ entries: [] }), header.firstSequence + 5, begin, {
+      ...header,
+      salt: new Uint8Array(8),
+    });
+    const data = concat([new Uint8Array(32), decoy, decoy, decoy]);
+    const bytes = segmentOf([{ entries: [{ index: 1, term: 1, type: 0, data }] }]);
+    bytes.fill(0, begin + 64, begin + 128);
     assert.equal(scanSegment(bytes, header).kind, "torn");
   });
 
