@@ -9,7 +9,7 @@ import { emptyBytes, text, utf8 } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import type { LogIndex, Millis, NodeId } from "../../core/types/ids.ts";
 import type { Group } from "./group.ts";
-import type { Consistency, Request, Response } from "./group-server.ts";
+import type { Consistency, Request, Response } from "./pending-requests.ts";
 import type { History, KeyInput, KeyOutput, TogetherInput, TogetherOutput } from "./history.ts";
 import { happened } from "./trace.ts";
 

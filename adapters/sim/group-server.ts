@@ -22,42 +22,15 @@ import type { LogEntry } from "../../core/ports/storage.ts";
 import type { Logger } from "../../core/ports/telemetry.ts";
 import { type Configuration, entryCommand, type RaftEvent, type RaftInput, type RaftMessage } from "../../core/raft/messages.ts";
 import { RaftMachine } from "../../core/raft/raft.ts";
-import { concat, emptyBytes } from "../../core/types/bytes.ts";
-import { AgentError, messageOf } from "../../core/types/errors.ts";
+import { AgentError } from "../../core/types/errors.ts";
 import type { EpochMillis, LogIndex, Millis, NodeId, Term } from "../../core/types/ids.ts";
 import { type DiskLoaded, GroupDisk, type StoredSnapshot } from "./group-disk.ts";
-import type { Ledger } from "./ledger.ts";
+import { PendingRequests, type Reply, type Request } from "./pending-requests.ts";
 import { SnapshotCourier } from "./snapshot-courier.ts";
+import { restore, SnapshotSaver } from "./snapshot-saver.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { happened } from "./trace.ts";
 import { check } from "./violation.ts";
-
-export type Consistency = "default" | "consistent" | "stale";
-export type Request =
-  | { readonly kind: "write"; readonly command: Command }
-  | { readonly kind: "read"; readonly key: string; readonly consistency: Consistency }
-  /** Answered with index 0 and whether the session is there. */
-  | { readonly kind: "renew"; readonly session: string; readonly ttl: Millis };
-export type Response =
-  | { readonly kind: "done"; readonly index: LogIndex; readonly result: CommandResult }
-  | { readonly kind: "value"; readonly record: KvRecord | undefined }
-  /** It did not happen and will not. */
-  | { readonly kind: "refused"; readonly leader: NodeId | undefined }
-  /** Leadership was lost: it may happen yet. */
-  | { readonly kind: "unknown" };
-export type Reply = (response: Response) => void;
-
-interface Proposed {
-  readonly reply: Reply;
-  index: LogIndex;
-  term: Term;
-}
-interface Reading {
-  readonly key: string;
-  readonly floor: LogIndex;
-  readonly reply: Reply;
-  index: LogIndex;
-}
 
 const silent: Logger = { log() {}, enabled: () => false, child: () => silent };
 const settled = Promise.resolve();
@@ -80,6 +53,7 @@ export class GroupServer {
   readonly #diskRandom: Random;
   readonly #bootstrap: Configuration | undefined;
   readonly #courier: SnapshotCourier;
+  readonly #saver: SnapshotSaver;
   #refused = false;
   /** Undefined: running. Else what came in while it was paused. */
   #backlog: (() => void)[] | undefined;
@@ -93,15 +67,10 @@ export class GroupServer {
   #sessions: SessionTimers | undefined;
   /** It has applied something while it led this term. */
   #appliedTerm: Term = 0;
-  #saving = false;
   #replacing = false;
   /** The state machine is between two slices. */
   #applyBusy = false;
-  #idLast = 0;
-  readonly #asked = new Map<number, Proposed>();
-  #proposed: Proposed[] = [];
-  readonly #askedReads = new Map<number, Reading>();
-  #ready: Reading[] = [];
+  readonly #pending = new PendingRequests();
 
   constructor(group: Surroundings, id: NodeId, number: number, random: Random, bootstrap: Configuration | undefined) {
     this.#group = group;
@@ -115,6 +84,7 @@ export class GroupServer {
     this.rate = between(random.fork("clock"), 1 - spread, 1 + spread);
     this.#bootstrap = bootstrap;
     this.#courier = new SnapshotCourier(group, this, random.fork("snapshots"));
+    this.#saver = new SnapshotSaver(group, this, this.#diskRandom);
   }
 
   get up(): boolean {
@@ -196,13 +166,10 @@ export class GroupServer {
     this.#leadingTerm = 0;
     this.#endSessions();
     this.#appliedTerm = 0;
-    this.#saving = false;
+    this.#saver.stop();
     this.#replacing = false;
     this.#applyBusy = false;
-    this.#asked.clear();
-    this.#proposed = [];
-    this.#askedReads.clear();
-    this.#ready = [];
+    this.#pending.clear();
     this.#courier.stop();
   }
 
@@ -262,9 +229,7 @@ export class GroupServer {
   probe(): void {
     if (this.machine?.role !== "leader" || this.paused) return;
     this.checkLease();
-    const id = ++this.#idLast;
-    this.#askedReads.set(id, { key: "", floor: this.#group.ledger.acknowledged, reply: () => {}, index: 0 });
-    this.feed({ kind: "read", id });
+    this.#read("", () => {});
   }
 
   /** Something was acknowledged, here or elsewhere: if this server would answer a read now, it must know of it. */
@@ -306,9 +271,7 @@ export class GroupServer {
       reply({ kind: "value", record: this.#value(key) });
       return;
     }
-    const id = ++this.#idLast;
-    this.#askedReads.set(id, { key, floor: ledger.acknowledged, reply, index: 0 });
-    this.feed({ kind: "read", id });
+    this.#read(key, reply);
   }
 
   /** A snapshot arrived and is stored: the state machine is replaced by it, unless it got further meanwhile. */
@@ -375,9 +338,13 @@ export class GroupServer {
 
   #propose(command: Command, reply: Reply): void {
     const stamped = "now" in command ? { ...command, now: this.wall } : command;
-    const id = ++this.#idLast;
-    this.#asked.set(id, { reply, index: 0, term: 0 });
+    const id = this.#pending.write(reply);
     this.feed({ kind: "propose", id, entries: [{ type: entryCommand, data: encode(stamped) }] });
+  }
+
+  #read(key: string, reply: Reply): void {
+    const id = this.#pending.read({ key, floor: this.#group.ledger.acknowledged, reply });
+    this.feed({ kind: "read", id });
   }
 
   #queueTurn(): void {
@@ -429,34 +396,24 @@ export class GroupServer {
         }
         this.#endSessions();
         if (event.role === "candidate") this.#group.delicate(this.id, "campaigns");
-        for (const { reply } of this.#proposed) reply({ kind: "unknown" });
-        this.#proposed = [];
+        this.#pending.leadershipLost();
         return;
       case "accepted":
-        for (const proposed of take(this.#asked, event.id)) {
-          proposed.index = event.index;
-          proposed.term = event.term;
-          this.#proposed.push(proposed);
-        }
-        return;
-      case "dropped":
-        for (const { reply } of take(this.#asked, event.id)) reply({ kind: "refused", leader: machine.leader });
+        this.#pending.accepted(event.id, event.index, event.term);
         return;
       case "readReady":
-        for (const reading of take(this.#askedReads, event.id)) {
-          reading.index = event.index;
-          this.#ready.push(reading);
-        }
+        this.#pending.readReady(event.id, event.index);
         this.#releaseReads(machine);
         return;
+      case "dropped":
       case "readDropped":
-        for (const { reply } of take(this.#askedReads, event.id)) reply({ kind: "refused", leader: machine.leader });
+        this.#pending.refused(event.id, machine.leader);
         return;
       case "sendSnapshot":
         this.#courier.sendTo(event.to, machine);
         return;
       case "snapshotDue":
-        this.#save(machine);
+        this.#saver.save(machine);
         return;
       case "configuration":
         trace.tell(now, this.id, machine, `configuration ${describeConfiguration(event.configuration)}`);
@@ -512,7 +469,7 @@ export class GroupServer {
     const entries = machine.takeCommitted(this.#group.faults.applyBytesMax);
     const last = entries[entries.length - 1];
     if (last === undefined) return;
-    const { ledger, trace, now } = this.#group;
+    const { trace, now } = this.#group;
     const results = entries.map((entry) => this.#applyEntry(entry));
     if (machine.role === "leader" && this.#appliedTerm !== machine.term) {
       this.#appliedTerm = machine.term;
@@ -521,8 +478,8 @@ export class GroupServer {
     machine.step(this.localNow, { kind: "applied", index: last.index });
     trace.mark(now, happened.applied, this.number, last.index, entries.length);
     trace.tell(now, this.id, machine, `applied up to ${last.index}`);
-    for (let at = 0; at < entries.length && this.#proposed.length > 0; at++)
-      this.#resolve(entries[at] as LogEntry, results[at] ?? { kind: "done" }, ledger);
+    for (const [at, entry] of entries.entries())
+      this.#pending.applied(entry, results[at] ?? { kind: "done" }, () => this.#acknowledge(entry.index));
     this.#releaseReads(machine);
     // What applying caused, and the next slice.
     const { applyPauseMax } = this.#group.faults;
@@ -555,27 +512,16 @@ export class GroupServer {
     return result;
   }
 
-  #resolve(entry: LogEntry, result: CommandResult, ledger: Ledger): void {
-    for (let first = this.#proposed[0]; first !== undefined && first.index <= entry.index; first = this.#proposed[0]) {
-      this.#proposed.shift();
-      if (first.index !== entry.index || first.term !== entry.term) {
-        first.reply({ kind: "unknown" });
-        continue;
-      }
-      if (entry.index > ledger.acknowledged) {
-        ledger.acknowledged = entry.index;
-        this.#group.acknowledged();
-      }
-      first.reply({ kind: "done", index: entry.index, result });
-    }
+  #acknowledge(index: LogIndex): void {
+    const { ledger } = this.#group;
+    if (index <= ledger.acknowledged) return;
+    ledger.acknowledged = index;
+    this.#group.acknowledged();
   }
 
   #releaseReads(machine: RaftMachine): void {
     const applied = machine.appliedIndex;
-    const ready = this.#ready.filter((reading) => reading.index <= applied);
-    if (ready.length === 0) return;
-    this.#ready = this.#ready.filter((reading) => reading.index > applied);
-    for (const { key, floor, reply } of ready) {
+    for (const { key, floor, reply } of this.#pending.takeReady(applied)) {
       this.#group.ledger.read(this.id, floor, applied);
       reply({ kind: "value", record: this.#value(key) });
     }
@@ -588,51 +534,6 @@ export class GroupServer {
 
   #value(key: string): KvRecord | undefined {
     return this.catalog.evaluate({ kind: "kvGet", key }).answer;
-  }
-
-  /** Saves the state as it is now; it is read later, when much may have changed. */
-  #save(machine: RaftMachine): void {
-    if (this.#saving) return;
-    this.#saving = true;
-    const point = machine.snapshotPoint();
-    const hash = this.catalog.hash();
-    const snapshot = this.catalog.snapshot();
-    const random = this.#diskRandom;
-    const fails = below(random, 10) === 0 && !this.#group.healed(this.id);
-    this.plan(between(random, 0, 30), () => {
-      const content = concat([...snapshot]);
-      const again = new Catalog();
-      restore(again, content);
-      check(
-        again.hash() === hash,
-        "snapshots hold the state",
-        () => `the snapshot of ${this.id} at ${point.index} is another state`,
-      );
-      if (fails) {
-        this.#saving = false;
-        this.feed({ kind: "snapshotFailed" });
-        return;
-      }
-      this.disk.save(
-        { point, content },
-        {
-          first: between(random, 0, 30),
-          wait: (duration, act) => this.plan(duration, act),
-          done: () => {
-            this.#saving = false;
-            this.#group.trace.mark(this.#group.now, happened.snapshotTaken, this.number, point.index, content.length);
-            this.#group.trace.tell(this.#group.now, this.id, this.machine, `saved a snapshot of ${point.index}`);
-            this.feed({ kind: "snapshotTaken", index: point.index });
-          },
-          failed: ({ message }) => {
-            this.#saving = false;
-            this.#group.trace.tell(this.#group.now, this.id, this.machine, `cannot save a snapshot: ${message}`);
-            // Not at once: the disk needs time to become better.
-            this.plan(between(random, 20, 200), () => this.feed({ kind: "snapshotFailed" }));
-          },
-        },
-      );
-    });
   }
 
   #arm(machine: RaftMachine): void {
@@ -649,21 +550,4 @@ export class GroupServer {
 
 export function describeConfiguration({ servers }: Configuration): string {
   return servers.map(({ id, voter }) => (voter ? id : `(${id})`)).join(" ");
-}
-
-function restore(catalog: Catalog, content: Uint8Array): void {
-  const restoring = catalog.restore();
-  try {
-    restoring.push(content.length === 0 ? emptyBytes : content);
-    restoring.finish();
-  } catch (error) {
-    throw new AgentError("snapshot-corrupt", { message: messageOf(error), cause: error });
-  }
-  catalog.watches.flush();
-}
-
-function take<Item>(items: Map<number, Item>, id: number): readonly Item[] {
-  const item = items.get(id);
-  items.delete(id);
-  return item === undefined ? [] : [item];
 }

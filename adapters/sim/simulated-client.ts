@@ -4,7 +4,7 @@ import { AgentError } from "../../core/types/errors.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { type Client, effectOf, type Entry, entryOf, kvOp, type Outcome, type SessionOptions, sessionId } from "./client.ts";
 import type { Group } from "./group.ts";
-import type { Consistency } from "./group-server.ts";
+import type { Consistency } from "./pending-requests.ts";
 
 /** A client of the group, for a workload. Operations reject with `timeout` when nobody tells how they ended: they may have happened. */
 export interface SimulatedClient {

@@ -18,7 +18,7 @@ import {
   sessionId,
   togetherKeys,
 } from "./client.ts";
-import type { Consistency } from "./group-server.ts";
+import type { Consistency } from "./pending-requests.ts";
 
 const registers = ["r1", "r2", "r3"];
 export const lockKeys: readonly string[] = ["l1", "l2"];

@@ -132,7 +132,7 @@ export const mutations: readonly Mutation[] = [
   ),
   {
     name: "answer reads before applying",
-    file: "adapters/sim/group-server.ts",
+    file: "adapters/sim/pending-requests.ts",
     edits: [
       ["(reading) => reading.index <= applied", "() => true"],
       ["(reading) => reading.index > applied", "() => false"],
@@ -188,9 +188,9 @@ export const mutations: readonly Mutation[] = [
   ),
   one(
     "snapshot of a later state",
-    "adapters/sim/group-server.ts",
+    "adapters/sim/snapshot-saver.ts",
     "const content = concat([...snapshot]);",
-    "const content = concat([...this.catalog.snapshot()]);",
+    "const content = concat([...catalog.snapshot()]);",
   ),
   one(
     "lose an entry when compacting",
