@@ -97,7 +97,7 @@ export class GossipWorld {
         port: gossipPort,
         incarnation: 1,
         meta,
-        state: "alive",
+        condition: "alive",
         version: consulVersion,
       });
     }

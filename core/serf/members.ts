@@ -183,7 +183,7 @@ export class SerfMembers {
 }
 
 /** A member as SWIM describes it. */
-export function memberOf(state: Omit<MemberState, "incarnation" | "condition" | "changedAt">, ownPort: number): Member {
+export function memberOf(state: Omit<MemberState, "incarnation" | "condition" | "goneAt">, ownPort: number): Member {
   const [protocolMin = 0, protocolMax = 0, protocolCur = 0, delegateMin = 0, delegateMax = 0, delegateCur = 0] = state.version;
   return {
     name: state.name,

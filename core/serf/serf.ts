@@ -243,7 +243,7 @@ export class SerfMachine implements GossipMachine {
       localState: () => encodeState(this.#state()),
       mergeState: (state, joining) => this.#merge(state, joining),
       refuseMerge: (claims) => this.#config.refuse(claims.map((claim) => this.#claimed(claim))),
-      refuseAlive: (alive) => this.#refuseAlive(this.#claimed({ ...alive, name: alive.node, state: "alive" })),
+      refuseAlive: (alive) => this.#refuseAlive(this.#claimed({ ...alive, name: alive.node, condition: "alive" })),
       joined: (state) => this.#joined(state),
       gone: (state) => this.#gone(state),
       updated: (state) => {
@@ -269,9 +269,9 @@ export class SerfMachine implements GossipMachine {
   }
 
   #claimed(claim: MemberClaim): Member {
-    const { state, ...rest } = claim;
+    const { condition, ...rest } = claim;
     const member = memberOf({ ...rest, host: ipText(claim.address) ?? "" }, this.#ownPort);
-    return { ...member, status: state === "left" ? "left" : state === "dead" ? "failed" : "alive" };
+    return { ...member, status: condition === "left" ? "left" : condition === "dead" ? "failed" : "alive" };
   }
 
   #joined(state: MemberState): void {

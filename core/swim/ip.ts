@@ -6,6 +6,11 @@ export function ipBytes(host: string): Bytes | undefined {
   return host.includes(":") ? ipv6Bytes(host) : ipv4Bytes(host);
 }
 
+/** Whether `address` is as long as an address is. */
+export function isIpLength(address: Bytes): boolean {
+  return address.length === 4 || address.length === 16;
+}
+
 /** As Go prints it: dotted for IPv4 and IPv4 in 16 bytes, shortened for IPv6. Undefined for any other length. */
 export function ipText(address: Bytes): string | undefined {
   if (address.length === 4) return address.join(".");

@@ -1,32 +1,24 @@
 import type { Address } from "../ports/net.ts";
 import { below, type Random, shuffle } from "../ports/random.ts";
-import type { Bytes } from "../types/bytes.ts";
-import type { Incarnation, Millis } from "../types/ids.ts";
-import type { MemberClaim, MemberCondition } from "./messages.ts";
+import { type Bytes, emptyBytes, equalBytes } from "../types/bytes.ts";
+import type { Millis } from "../types/ids.ts";
+import type { Alive, MemberClaim, MemberCondition } from "./messages.ts";
+import { type Roster, RosterTable } from "./roster.ts";
 
-/** One member as this one believes it to be. */
-export interface MemberState {
-  readonly name: string;
-  readonly address: Bytes;
-  readonly port: number;
+/** One member as this one believes it to be, and as it is told in a push-pull exchange. Immutable, and so are its bytes. */
+export interface MemberState extends MemberClaim {
   /** `address` as text. */
   readonly host: string;
-  readonly meta: Bytes | undefined;
-  readonly version: Bytes;
-  readonly incarnation: Incarnation;
-  readonly condition: MemberCondition;
-  /** When `condition` last changed. */
-  readonly changedAt: Millis;
+  /** When it was found dead or left; 0 while it is here. */
+  readonly goneAt: Millis;
 }
-
-export type MemberRecord = { -readonly [Field in keyof MemberState]: MemberState[Field] };
 
 /** Where a member is reached. Port 0 means "the same as mine". */
 export function addressOf(member: MemberState, ownPort: number): Address {
   return { host: member.host, port: member.port === 0 ? ownPort : member.port };
 }
 
-export function isGone(member: MemberState): boolean {
+export function isGone(member: { readonly condition: MemberCondition }): boolean {
   return member.condition === "dead" || member.condition === "left";
 }
 
@@ -35,10 +27,21 @@ export function protocolMax(member: MemberState): number {
   return member.version[1] ?? 0;
 }
 
-export function claimOf(member: MemberState): MemberClaim {
-  const { name, address, port, incarnation, meta, version } = member;
-  return { name, address, port, incarnation, meta, state: member.condition, version };
+/** Whether `alive` says of a member what is known of it, its incarnation aside. */
+function isSameAs(known: MemberState, alive: Alive): boolean {
+  return (
+    known.port === alive.port &&
+    equalBytes(known.address, alive.address) &&
+    isSameMeta(known.meta, alive.meta) &&
+    equalBytes(known.version, alive.version)
+  );
 }
+
+export function isSameMeta(left: Bytes | undefined, right: Bytes | undefined): boolean {
+  return equalBytes(left ?? emptyBytes, right ?? emptyBytes);
+}
+
+const capacityMin = 8;
 
 /**
  * Everyone ever heard of and not yet forgotten, by name and in the order in which they are probed.
@@ -47,88 +50,121 @@ export function claimOf(member: MemberState): MemberClaim {
 export class MemberTable {
   readonly #random: Random;
   readonly #membersMax: number;
-  readonly #byName = new Map<string, MemberRecord>();
-  #order: MemberRecord[] = [];
+  readonly #states: RosterTable<MemberState>;
+  /** Numbers of the roster; the first `size` count. */
+  #order = new Uint32Array(capacityMin);
   #probeAt = 0;
 
-  constructor(random: Random, membersMax: number) {
+  constructor(random: Random, membersMax: number, roster: Roster<MemberState>) {
     this.#random = random;
     this.#membersMax = membersMax;
+    this.#states = new RosterTable(roster);
   }
 
   /** Includes the dead and the left. */
   get size(): number {
-    return this.#order.length;
+    return this.#states.size;
   }
 
-  get(name: string): MemberRecord | undefined {
-    return this.#byName.get(name);
+  get(name: string): MemberState | undefined {
+    return this.#states.get(name);
   }
 
-  all(): readonly MemberRecord[] {
-    return this.#order;
+  /** In the order in which they are probed. */
+  all(): readonly MemberState[] {
+    const all: MemberState[] = [];
+    for (let at = 0; at < this.size; at++) all.push(this.#inOrder(at));
+    return all;
   }
 
-  /** False when the table is full and nobody in it is gone. */
-  add(member: MemberRecord): boolean {
-    if (this.#order.length >= this.#membersMax && !this.#forgetLongestGone()) return false;
-    this.#byName.set(member.name, member);
-    const at = below(this.#random, this.#order.length + 1);
-    this.#order.push(member);
-    // Swap, as memberlist does: cheaper than moving the tail and as random.
-    const last = this.#order.length - 1;
-    this.#order[last] = this.#order[at] as MemberRecord;
-    this.#order[at] = member;
+  /** Puts `member` in the place of what was believed of it. False when it is new, the table is full and nobody in it is gone. */
+  put(member: MemberState): boolean {
+    const known = this.#states.get(member.name) !== undefined;
+    if (!known && this.size >= this.#membersMax && !this.#forgetLongestGone()) return false;
+    const number = this.#states.put(member);
+    if (!known) this.#enter(number);
+    if (member.condition === "alive") this.#states.roster.share(number, member);
     return true;
   }
 
+  /** What this member or another one of this process believes already, of a member that says `alive`. */
+  agreed(alive: Alive): MemberState | undefined {
+    const { roster } = this.#states;
+    const number = roster.find(alive.node);
+    if (number === undefined) return undefined;
+    return roster.shared(number).find((state) => state.incarnation === alive.incarnation && isSameAs(state, alive));
+  }
+
   /** The next to probe, undefined when there is none. At the end of a round the long dead are forgotten and the order is drawn anew. */
-  nextToProbe(deadBefore: Millis, eligible: (member: MemberState) => boolean): MemberRecord | undefined {
-    for (let looked = 0; looked <= this.#order.length; looked++) {
-      if (this.#probeAt >= this.#order.length) {
+  nextToProbe(deadBefore: Millis, eligible: (member: MemberState) => boolean): MemberState | undefined {
+    for (let looked = 0; looked <= this.size; looked++) {
+      if (this.#probeAt >= this.size) {
         this.#forgetDead(deadBefore);
-        shuffle(this.#random, this.#order);
+        this.#order.set(shuffle(this.#random, [...this.#order.subarray(0, this.size)]));
         this.#probeAt = 0;
-        if (this.#order.length === 0) return undefined;
+        if (this.size === 0) return undefined;
       }
-      const member = this.#order[this.#probeAt++] as MemberRecord;
+      const member = this.#inOrder(this.#probeAt++);
       if (eligible(member)) return member;
     }
     return undefined;
   }
 
   /** Up to `count` different members at random. Gives up after three tries each: in a large pool of the dead that is enough. */
-  sample(count: number, eligible: (member: MemberState) => boolean): readonly MemberRecord[] {
-    const chosen: MemberRecord[] = [];
-    const size = this.#order.length;
-    if (size <= 3 * count) {
-      const candidates = shuffle(this.#random, this.#order.filter(eligible));
-      return candidates.slice(0, count);
-    }
+  sample(count: number, eligible: (member: MemberState) => boolean): readonly MemberState[] {
+    const { size } = this;
+    if (size <= 3 * count) return shuffle(this.#random, this.all().filter(eligible)).slice(0, count);
+    const chosen: MemberState[] = [];
     for (let tries = 0; tries < 3 * size && chosen.length < count; tries++) {
-      const member = this.#order[below(this.#random, size)] as MemberRecord;
+      const member = this.#inOrder(below(this.#random, size));
       if (eligible(member) && !chosen.includes(member)) chosen.push(member);
     }
     return chosen;
   }
 
+  #inOrder(at: number): MemberState {
+    return this.#states.at(this.#order[at] as number);
+  }
+
+  #enter(number: number): void {
+    const last = this.size - 1;
+    if (last === this.#order.length) {
+      const wider = new Uint32Array(last + (last >> 1));
+      wider.set(this.#order);
+      this.#order = wider;
+    }
+    // Swap, as memberlist does: cheaper than moving the tail and as random.
+    const at = below(this.#random, last + 1);
+    this.#order[last] = this.#order[at] as number;
+    this.#order[at] = number;
+  }
+
   /** Those who left stay: their names must not be taken for newcomers when an old message speaks of them. */
   #forgetDead(deadBefore: Millis): void {
-    this.#order = this.#order.filter((member) => {
-      if (member.condition !== "dead" || member.changedAt > deadBefore) return true;
-      this.#byName.delete(member.name);
-      return false;
-    });
+    const { size } = this;
+    let kept = 0;
+    for (let at = 0; at < size; at++) {
+      const number = this.#order[at] as number;
+      const { name, condition, goneAt } = this.#states.at(number);
+      if (condition === "dead" && goneAt <= deadBefore) this.#states.delete(name);
+      else this.#order[kept++] = number;
+    }
   }
 
   #forgetLongestGone(): boolean {
-    let longest: MemberRecord | undefined;
-    for (const member of this.#order) {
-      if (isGone(member) && (longest === undefined || member.changedAt < longest.changedAt)) longest = member;
+    let longest: MemberState | undefined;
+    let longestAt = 0;
+    for (let at = 0; at < this.size; at++) {
+      const member = this.#inOrder(at);
+      if (!isGone(member) || (longest !== undefined && member.goneAt >= longest.goneAt)) continue;
+      longest = member;
+      longestAt = at;
     }
     if (longest === undefined) return false;
-    this.#order.splice(this.#order.indexOf(longest), 1);
-    this.#byName.delete(longest.name);
+    this.#order.copyWithin(longestAt, longestAt + 1, this.size);
+    // Whoever stood next to be probed still does.
+    if (longestAt < this.#probeAt) this.#probeAt--;
+    this.#states.delete(longest.name);
     return true;
   }
 }

@@ -11,7 +11,7 @@
  *
  * Invariants: the own incarnation never falls · a suspicion exists exactly while its member is suspect.
  */
-import { type Bytes, emptyBytes, equalBytes } from "../types/bytes.ts";
+import { type Bytes, equalBytes } from "../types/bytes.ts";
 import type { Incarnation, Millis } from "../types/ids.ts";
 import { unreachable } from "../types/errors.ts";
 import type { Awareness } from "./awareness.ts";
@@ -19,14 +19,18 @@ import type { SwimConfig } from "./config.ts";
 import type { SwimDelegate } from "./delegate.ts";
 import { EvidenceLog, type Grounds } from "./evidence.ts";
 import type { GossipQueue } from "./gossip-queue.ts";
-import { ipText } from "./ip.ts";
-import { isGone, type MemberRecord, type MemberTable } from "./members.ts";
+import { isIpLength, ipText } from "./ip.ts";
+import { isGone, isSameMeta, type MemberState, type MemberTable } from "./members.ts";
 import type { Alive, Dead, MemberClaim, Suspect } from "./messages.ts";
 import { Suspicion } from "./suspicion.ts";
 import { encodeMessage } from "./wire.ts";
 
-/** Incarnations travel in 32 bits. Whoever claims one this high leaves no room to refute and is not believed. */
+/**
+ * Incarnations travel in 32 bits. One this high leaves too little room to refute, and is believed only as the next few of a
+ * member that stands there already: so a forged one cannot take a member's last word away from it.
+ */
 const incarnationMax = 0xffff0000;
+const incarnationStepMax = 256;
 /** Protocol and delegate, three numbers each. */
 const versionLength = 6;
 
@@ -115,17 +119,20 @@ export class Membership {
   alive(now: Millis, alive: Alive): void {
     const own = alive.node === this.#config.name;
     if ((own && this.#leaving) || !this.#isSane(alive)) return;
+    const known = this.#table.get(alive.node);
+    if (!isCredible(alive.incarnation, (known?.incarnation ?? 0) + incarnationStepMax)) return;
+    const moved = known !== undefined && (known.port !== alive.port || !equalBytes(known.address, alive.address));
+    // Old news, which most of an exchange is. The layer above need not be asked about it.
+    if (known !== undefined && !own && !moved && alive.incarnation <= known.incarnation) return;
     const refusal = this.#delegate.refuseAlive(alive);
     if (refusal !== undefined) {
       this.#delegate.log("warn", `memberlist: ignoring alive message for '${alive.node}': ${refusal}`);
       return;
     }
-    const known = this.#table.get(alive.node);
     if (known === undefined) {
       this.#adopt(now, alive);
       return;
     }
-    const moved = !equalBytes(known.address, alive.address) || known.port !== alive.port;
     const takesOver = moved && this.#mayTakeOver(known, now);
     if (moved && !takesOver) {
       this.#delegate.log(
@@ -139,17 +146,18 @@ export class Membership {
       return;
     }
     if (own) this.#hearOfSelf(known, alive);
-    else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);
+    else this.#adopt(now, alive);
   }
 
   suspect(now: Millis, suspect: Suspect, grounds: Grounds = heard): void {
     const member = this.#table.get(suspect.node);
-    if (member === undefined || suspect.incarnation < member.incarnation || suspect.incarnation > incarnationMax) return;
+    if (member === undefined || suspect.incarnation < member.incarnation) return;
+    if (!isCredible(suspect.incarnation, member.incarnation)) return;
     const suspicion = this.#suspicions.get(member.name);
     if (suspicion !== undefined) {
       if (!suspicion.confirm(suspect.from)) return;
       this.evidence.confirmed(now, member.name, suspect.from);
-      this.#nextDeadline = undefined;
+      this.#dueBy(suspicion.deadline);
       this.#broadcast(member.name, suspect);
       return;
     }
@@ -162,15 +170,16 @@ export class Membership {
       return;
     }
     this.#broadcast(member.name, suspect);
-    member.incarnation = suspect.incarnation;
-    this.#change(member, "suspect", now);
-    this.#suspicions.set(member.name, new Suspicion(this.#config, this.#table.size, suspect.from, now));
-    this.#nextDeadline = undefined;
+    this.#table.put({ ...member, incarnation: suspect.incarnation, condition: "suspect" });
+    const begun = new Suspicion(this.#config, this.#table.size, suspect.from, now);
+    this.#suspicions.set(member.name, begun);
+    this.#dueBy(begun.deadline);
   }
 
   dead(now: Millis, dead: Dead, sent?: () => void): void {
     const member = this.#table.get(dead.node);
-    if (member === undefined || dead.incarnation < member.incarnation || dead.incarnation > incarnationMax) return;
+    if (member === undefined || dead.incarnation < member.incarnation) return;
+    if (!isCredible(dead.incarnation, member.incarnation)) return;
     this.#clearSuspicion(member.name);
     if (isGone(member)) return;
     this.evidence.gone(now, dead);
@@ -181,9 +190,10 @@ export class Membership {
       return;
     }
     this.#broadcast(member.name, dead, sent);
-    member.incarnation = dead.incarnation;
-    this.#change(member, dead.from === dead.node ? "left" : "dead", now);
-    this.#delegate.gone(member);
+    const condition = dead.from === dead.node ? "left" : "dead";
+    const gone: MemberState = { ...member, incarnation: dead.incarnation, condition, goneAt: now };
+    this.#table.put(gone);
+    this.#delegate.gone(gone);
   }
 
   /** Says goodbye. `sent` is called when everyone should have heard, at once when there is nobody. */
@@ -202,7 +212,7 @@ export class Membership {
   /** One side of a push-pull exchange. A remote "dead" only raises suspicion: the accused may be reachable from here. */
   merge(now: Millis, claim: MemberClaim): void {
     const { name: node, incarnation } = claim;
-    switch (claim.state) {
+    switch (claim.condition) {
       case "alive":
         this.alive(now, {
           kind: "alive",
@@ -222,7 +232,7 @@ export class Membership {
         this.suspect(now, { kind: "suspect", node, incarnation, from: this.#config.name }, { kind: "exchange" });
         return;
       default:
-        unreachable(claim.state);
+        unreachable(claim.condition);
     }
   }
 
@@ -233,53 +243,33 @@ export class Membership {
 
   /** Takes over what `alive` says, whether or not the member was known, and tells everyone. */
   #adopt(now: Millis, alive: Alive, tell = true): void {
-    const host = ipText(alive.address);
-    if (host === undefined) return;
     const known = this.#table.get(alive.node);
-    const member: MemberRecord = known ?? {
-      name: alive.node,
-      address: emptyBytes,
-      port: alive.port,
-      host,
-      meta: undefined,
-      version: emptyBytes,
-      incarnation: 0,
-      condition: "dead",
-      changedAt: now,
-    };
-    if (known === undefined && !this.#table.add(member)) {
+    const member = this.#table.agreed(alive) ?? stateOf(alive);
+    if (member === undefined) return;
+    if (!this.#table.put(member)) {
       this.#delegate.log("warn", `memberlist: no room for '${alive.node}': ${this.#config.membersMax} members are known`);
       return;
     }
     this.#clearSuspicion(member.name);
     if (tell) this.#broadcast(member.name, alive);
     if (known !== undefined) this.evidence.refuted(now, member.name);
-    const wasGone = isGone(member);
-    const metaBefore = member.meta;
-    member.address = owned(alive.address);
-    member.port = alive.port;
-    member.host = host;
-    member.meta = alive.meta === undefined ? undefined : owned(alive.meta);
-    member.version = owned(alive.version.length === versionLength ? alive.version : alive.version.subarray(0, versionLength));
-    member.incarnation = alive.incarnation;
-    if (member.condition !== "alive") this.#change(member, "alive", now);
-    if (wasGone) this.#delegate.joined(member);
-    else if (!sameMeta(metaBefore, member.meta)) this.#delegate.updated(member);
+    if (known === undefined || isGone(known)) this.#delegate.joined(member);
+    else if (!isSameMeta(known.meta, member.meta)) this.#delegate.updated(member);
   }
 
   /** An echo of our own words, or an older life of ours that others still remember. */
-  #hearOfSelf(self: MemberRecord, alive: Alive): void {
+  #hearOfSelf(self: MemberState, alive: Alive): void {
     if (alive.incarnation < self.incarnation) return;
     const echo =
-      alive.incarnation === self.incarnation && sameMeta(alive.meta, self.meta) && equalBytes(alive.version, self.version);
+      alive.incarnation === self.incarnation && isSameMeta(alive.meta, self.meta) && equalBytes(alive.version, self.version);
     if (echo) return;
     this.#refute(self, alive.incarnation);
     this.#delegate.log("warn", `memberlist: Refuting an alive message for '${self.name}' (${self.host}:${self.port})`);
   }
 
-  #refute(self: MemberRecord, accused: Incarnation): void {
+  #refute(self: MemberState, accused: Incarnation): void {
     this.#incarnation = Math.max(this.#incarnation, accused) + 1;
-    self.incarnation = this.#incarnation;
+    this.#table.put({ ...self, incarnation: this.#incarnation });
     // Having been accused wrongly says that we were slow.
     this.#awareness.apply(1);
     const { name, address, port, version } = this.#config;
@@ -289,25 +279,26 @@ export class Membership {
   }
 
   #isSane(alive: Alive): boolean {
-    if (alive.node === "" || alive.incarnation > incarnationMax) return false;
-    if (alive.version.length < versionLength || ipText(alive.address) === undefined) return false;
+    if (alive.node === "" || alive.version.length < versionLength || !isIpLength(alive.address)) return false;
     const [min = 0, max = 0] = alive.version;
     return min > 0 && min <= max;
   }
 
-  #mayTakeOver(known: MemberRecord, now: Millis): boolean {
+  #mayTakeOver(known: MemberState, now: Millis): boolean {
     if (known.condition === "left") return true;
     const { deadNodeReclaim } = this.#config;
-    return known.condition === "dead" && deadNodeReclaim > 0 && now - known.changedAt > deadNodeReclaim;
-  }
-
-  #change(member: MemberRecord, condition: MemberRecord["condition"], now: Millis): void {
-    member.condition = condition;
-    member.changedAt = now;
+    return known.condition === "dead" && deadNodeReclaim > 0 && now - known.goneAt > deadNodeReclaim;
   }
 
   #clearSuspicion(name: string): void {
-    if (this.#suspicions.delete(name)) this.#nextDeadline = undefined;
+    const suspicion = this.#suspicions.get(name);
+    if (suspicion === undefined) return;
+    this.#suspicions.delete(name);
+    if (suspicion.deadline === this.#nextDeadline) this.#nextDeadline = undefined;
+  }
+
+  #dueBy(deadline: Millis): void {
+    if (this.#nextDeadline !== undefined) this.#nextDeadline = Math.min(this.#nextDeadline, deadline);
   }
 
   #broadcast(key: string, message: Alive | Suspect | Dead, finished?: () => void): void {
@@ -315,11 +306,28 @@ export class Membership {
   }
 }
 
+/** Whether `incarnation` is low enough to be answered, or no higher than `expected`. */
+function isCredible(incarnation: Incarnation, expected: Incarnation): boolean {
+  return incarnation <= incarnationMax || incarnation <= expected;
+}
+
+function stateOf(alive: Alive): MemberState | undefined {
+  const host = ipText(alive.address);
+  if (host === undefined) return undefined;
+  return {
+    name: alive.node,
+    address: owned(alive.address),
+    port: alive.port,
+    incarnation: alive.incarnation,
+    meta: alive.meta === undefined ? undefined : owned(alive.meta),
+    condition: "alive",
+    version: owned(alive.version.length === versionLength ? alive.version : alive.version.subarray(0, versionLength)),
+    host,
+    goneAt: 0,
+  };
+}
+
 /** A view would keep the whole packet it came in. */
 function owned(bytes: Bytes): Bytes {
   return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
-}
-
-function sameMeta(left: Bytes | undefined, right: Bytes | undefined): boolean {
-  return equalBytes(left ?? emptyBytes, right ?? emptyBytes);
 }

@@ -93,7 +93,7 @@ export interface MemberClaim {
   readonly port: number;
   readonly incarnation: Incarnation;
   readonly meta: Bytes | undefined;
-  readonly state: MemberCondition;
+  readonly condition: MemberCondition;
   readonly version: Bytes;
 }
 

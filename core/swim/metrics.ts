@@ -55,7 +55,8 @@ export class SwimMetrics {
 
   /** Of whole states: what they say is taken as so many messages. */
   onClaims(claims: readonly MemberClaim[]): void {
-    for (const { state } of claims) (state === "alive" ? this.#alive : state === "suspect" ? this.#suspect : this.#dead).add(1);
+    for (const { condition } of claims)
+      (condition === "alive" ? this.#alive : condition === "suspect" ? this.#suspect : this.#dead).add(1);
   }
 
   /** Only a change is told, and what is not well. */

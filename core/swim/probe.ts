@@ -48,6 +48,7 @@ interface Helper {
 }
 
 interface Running {
+  /** As it was known when it was pinged. */
   readonly target: MemberState;
   readonly ping: Ping;
   readonly sentAt: Millis;
@@ -233,12 +234,13 @@ export class Probe {
   }
 
   #fail(now: Millis, running: Running): void {
-    const { config, awareness, delegate, suspect } = this.#parts;
-    const { target } = running;
+    const { config, table, awareness, delegate, suspect } = this.#parts;
+    // What is known of it now: since the ping it may have gone, or spoken.
+    const target = table.get(running.target.name);
     if (running.stream === "reached") {
       delegate.log(
         "warn",
-        `memberlist: Was able to connect to ${target.name} but other probes failed, network may be misconfigured`,
+        `memberlist: Was able to connect to ${running.target.name} but other probes failed, network may be misconfigured`,
       );
       this.#succeed(now, running);
       return;
@@ -249,7 +251,7 @@ export class Probe {
     this.#nextAt = now;
     // Helpers who did not even say "no answer" were not heard: then the fault may be ours.
     awareness.apply(running.nacksExpected > 0 ? Math.max(0, running.nacksExpected - running.nacks) : 1);
-    if (isGone(target)) return;
+    if (target === undefined || isGone(target)) return;
     delegate.log("info", `memberlist: Suspect ${target.name} has failed, no acks received`);
     const grounds: Grounds = {
       kind: "probe",

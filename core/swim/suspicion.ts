@@ -19,8 +19,9 @@ export class Suspicion {
   readonly #max: Millis;
   /** Confirmations that bring the deadline to its minimum; 0 when there are too few others to expect any. */
   readonly #expected: number;
-  /** The first accuser counts for nothing but may not confirm himself. */
-  readonly #accusers: Set<string>;
+  /** The first accuser counts for nothing but may not confirm himself. A handful. */
+  readonly #accusers: string[];
+  #deadline: Millis;
 
   /** `memberCount` includes the dead that are still remembered. */
   constructor(config: SuspicionConfig, memberCount: number, accuser: string, now: Millis) {
@@ -29,11 +30,12 @@ export class Suspicion {
     this.#max = config.suspicionMaxMult * this.#min;
     const expected = config.suspicionMult - 2;
     this.#expected = memberCount - 2 < expected ? 0 : Math.max(0, expected);
-    this.#accusers = new Set([accuser]);
+    this.#accusers = [accuser];
+    this.#deadline = this.#computed();
   }
 
   get confirmations(): number {
-    return this.#accusers.size - 1;
+    return this.#accusers.length - 1;
   }
 
   /** As many as can be expected have accused. */
@@ -42,21 +44,27 @@ export class Suspicion {
   }
 
   get deadline(): Millis {
-    if (this.#expected === 0) return this.#start + this.#min;
-    const fraction = log2(this.confirmations + 1) / log2(this.#expected + 1);
-    return this.#start + Math.max(this.#min, Math.floor(this.#max - fraction * (this.#max - this.#min)));
+    return this.#deadline;
   }
 
   /** Time in which the suspected member could not have been heard does not count. */
   postpone(by: Millis): void {
     this.#start += by;
+    this.#deadline = this.#computed();
   }
 
   /** False when `accuser` adds nothing: heard before, or enough have confirmed. */
   confirm(accuser: string): boolean {
-    if (this.isConfirmed || this.#accusers.has(accuser)) return false;
-    this.#accusers.add(accuser);
+    if (this.isConfirmed || this.#accusers.includes(accuser)) return false;
+    this.#accusers.push(accuser);
+    this.#deadline = this.#computed();
     return true;
+  }
+
+  #computed(): Millis {
+    if (this.#expected === 0) return this.#start + this.#min;
+    const fraction = log2(this.confirmations + 1) / log2(this.#expected + 1);
+    return this.#start + Math.max(this.#min, Math.floor(this.#max - fraction * (this.#max - this.#min)));
   }
 }
 

@@ -25,10 +25,11 @@ import type { SwimConfig } from "./config.ts";
 import type { SwimDelegate } from "./delegate.ts";
 import type { EvidenceLog } from "./evidence.ts";
 import { GossipQueue } from "./gossip-queue.ts";
-import { addressOf, claimOf, type MemberState, MemberTable, protocolMax } from "./members.ts";
+import { addressOf, type MemberState, MemberTable, protocolMax } from "./members.ts";
 import { Membership } from "./membership.ts";
 import type { MemberClaim, Ping, PushPull, SwimMessage } from "./messages.ts";
 import { Probe, replyAddress, type StreamPing } from "./probe.ts";
+import { Roster } from "./roster.ts";
 import { pushPullInterval, versionConflict } from "./push-pull.ts";
 import { type Consequence, stallOf } from "./stall.ts";
 import { encodeMessage, messageType } from "./wire.ts";
@@ -111,13 +112,15 @@ export class SwimMachine implements GossipMachine {
     readonly delegate: SwimDelegate;
     /** Members of a pool that stands already, known from the start without a word about them to anyone: for simulations. */
     readonly known?: readonly MemberClaim[];
+    /** What it may hold together with other machines of this process. Default: one of its own. */
+    readonly roster?: Roster<MemberState>;
   }) {
     const { config, random, delegate } = parts;
     this.#known = parts.known ?? [];
     this.#config = config;
     this.#random = random;
     this.#delegate = delegate;
-    this.#table = new MemberTable(random, config.membersMax);
+    this.#table = new MemberTable(random, config.membersMax, parts.roster ?? new Roster());
     this.#awareness = new Awareness(config.awarenessMax);
     this.#queue = new GossipQueue({
       retransmitMult: config.retransmitMult,
@@ -140,6 +143,11 @@ export class SwimMachine implements GossipMachine {
   /** Includes the dead and the left. */
   get members(): readonly MemberState[] {
     return this.#table.all();
+  }
+
+  /** How many these are. */
+  get memberCount(): number {
+    return this.#table.size;
   }
 
   member(name: string): MemberState | undefined {
@@ -192,7 +200,7 @@ export class SwimMachine implements GossipMachine {
   }
 
   localState(join: boolean): PushPull {
-    return { join, members: this.#table.all().map(claimOf), userState: this.#delegate.localState(join) };
+    return { join, members: this.#table.all(), userState: this.#delegate.localState(join) };
   }
 
   mergeRefusal(state: PushPull): string | undefined {
@@ -250,9 +258,9 @@ export class SwimMachine implements GossipMachine {
    * does when the goodbye itself was not heard.
    */
   #merge(now: Millis, state: PushPull, joining: boolean): void {
-    for (const claim of state.members) if (claim.state === "alive") this.#membership.merge(now, claim);
+    for (const claim of state.members) if (claim.condition === "alive") this.#membership.merge(now, claim);
     if (state.userState.length > 0) this.#delegate.mergeState(state.userState, joining);
-    for (const claim of state.members) if (claim.state !== "alive") this.#membership.merge(now, claim);
+    for (const claim of state.members) if (claim.condition !== "alive") this.#membership.merge(now, claim);
   }
 
   #start(now: Millis): void {
@@ -339,7 +347,7 @@ export class SwimMachine implements GossipMachine {
     const { name, port, gossipNodes, gossipToTheDead } = this.#config;
     const targets = this.#table.sample(gossipNodes, (member) => {
       if (member.name === name || member.condition === "left") return false;
-      return member.condition !== "dead" || now - member.changedAt <= gossipToTheDead;
+      return member.condition !== "dead" || now - member.goneAt <= gossipToTheDead;
     });
     this.#delegate.measured?.("gossip", targets.length);
     for (const target of targets) this.#post(addressOf(target, port), [], protocolMax(target) >= checksumProtocol, true);

@@ -128,7 +128,7 @@ export function encodeClaim(claim: MemberClaim): Bytes {
     Meta: claim.meta ?? null,
     Name: claim.name,
     Port: claim.port,
-    State: conditions.indexOf(claim.state),
+    State: conditions.indexOf(claim.condition),
     Vsn: claim.version,
   });
 }
@@ -136,15 +136,15 @@ export function encodeClaim(claim: MemberClaim): Bytes {
 /** Throws `Malformed`. */
 export function decodeClaim(value: Value): MemberClaim {
   const fields = new Fields(value);
-  const state = conditions[fields.unsigned("State")];
-  if (state === undefined) throw new Malformed("State is not known");
+  const condition = conditions[fields.unsigned("State")];
+  if (condition === undefined) throw new Malformed("State is not known");
   return {
     name: nameOf(fields, "Name"),
     address: fields.bytes("Addr") ?? new Uint8Array(0),
     port: fields.unsigned("Port", uint16Max),
     incarnation: fields.unsigned("Incarnation", uint32Max),
     meta: metaOf(fields),
-    state,
+    condition,
     version: fields.bytes("Vsn") ?? new Uint8Array(0),
   };
 }

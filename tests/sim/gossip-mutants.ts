@@ -32,15 +32,15 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "believe an older incarnation",
     "core/swim/membership.ts",
-    "else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
-    "else if (alive.incarnation !== known.incarnation || takesOver) this.#adopt(now, alive);",
+    "&& alive.incarnation <= known.incarnation) return;",
+    "&& alive.incarnation === known.incarnation) return;",
     "incarnations never fall",
     "after healing all tables agree",
   ),
   one(
     "a suspect is never declared dead",
     "core/swim/membership.ts",
-    "this.#suspicions.set(member.name, new Suspicion(this.#config, this.#table.size, suspect.from, now));",
+    "this.#suspicions.set(member.name, begun);",
     "",
     "the dead are known to be dead",
     "after healing all tables agree",
@@ -63,8 +63,8 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "the dead cannot come back",
     "core/swim/membership.ts",
-    "else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
-    "else if (isGone(known)) known.changedAt = now;\n    else if (alive.incarnation > known.incarnation || takesOver) this.#adopt(now, alive);",
+    "    else this.#adopt(now, alive);\n",
+    "    else if (isGone(known)) this.#table.put({ ...known, goneAt: now });\n    else this.#adopt(now, alive);\n",
     "the live are not held for dead",
   ),
   one(
@@ -112,8 +112,8 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "meta of a known member is not taken over",
     "core/swim/membership.ts",
-    "member.meta = alive.meta === undefined ? undefined : owned(alive.meta);",
-    "member.meta ??= alive.meta;",
+    "const member = this.#table.agreed(alive) ?? stateOf(alive);",
+    "const member = stateOf(known === undefined ? alive : { ...alive, meta: known.meta });",
     "after healing all tables agree",
   ),
 ];

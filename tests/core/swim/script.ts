@@ -27,19 +27,19 @@
 import { lanDefaults, type SwimConfig } from "../../../core/swim/config.ts";
 import type { SwimDelegate } from "../../../core/swim/delegate.ts";
 import type { Grounds } from "../../../core/swim/evidence.ts";
-import { ipBytes, ipText } from "../../../core/swim/ip.ts";
+import { ipText } from "../../../core/swim/ip.ts";
 import type { MemberClaim, MemberCondition, SwimMessage } from "../../../core/swim/messages.ts";
 import { type SwimInput, SwimMachine } from "../../../core/swim/swim.ts";
 import { decodeMessage } from "../../../core/swim/wire.ts";
 import { type Bytes, emptyBytes, text, utf8 } from "../../../core/types/bytes.ts";
 import { stepTrapped } from "../../support/harness.ts";
+import { bytesOfIp, durationOf, Hosts, type Options, splitCommand } from "../../support/member-script.ts";
 import { constantRandom } from "../../support/virtual-clock.ts";
 
-type Options = ReadonlyMap<string, string>;
 const packetBytesMax = 1400;
 
 export class SwimScript {
-  readonly #hosts = new Map<string, string>([["self", "10.0.0.1"]]);
+  readonly #hosts = new Hosts();
   #config: SwimConfig = {
     ...lanDefaults,
     name: "self",
@@ -62,9 +62,7 @@ export class SwimScript {
   }
 
   #command(line: string): void {
-    const [command = "", ...words] = line.split(" ");
-    const plain = words.filter((word) => !word.includes("="));
-    const options = new Map(words.filter((word) => word.includes("=")).map((word) => word.split("=", 2) as [string, string]));
+    const { command, plain, options } = splitCommand(line);
     const [name = "", detail = ""] = plain;
     switch (command) {
       case "config":
@@ -162,7 +160,7 @@ export class SwimScript {
 
   #described(name: string, options: Options): Pick<MemberClaim, "address" | "port" | "meta" | "version"> {
     return {
-      address: bytesOfIp(options.get("ip") ?? this.#hostOf(name)),
+      address: bytesOfIp(options.get("ip") ?? this.#hosts.of(name)),
       port: Number(options.get("port") ?? 7946),
       meta: utf8(options.get("meta") ?? ""),
       version: Uint8Array.from((options.get("vsn") ?? "1,5,2,2,5,4").split(","), Number),
@@ -171,13 +169,13 @@ export class SwimScript {
 
   #receive(message: SwimMessage, options: Options): void {
     const from = options.get("from") ?? "10.0.0.9";
-    this.#step({ kind: "datagram", from: { host: this.#hosts.get(from) ?? from, port: 7946 }, message });
+    this.#step({ kind: "datagram", from: { host: this.#hosts.known(from) ?? from, port: 7946 }, message });
   }
 
   #merge(claims: readonly string[]): void {
     const members = claims.map((claim): MemberClaim => {
       const [name = "", state = "", incarnation = ""] = claim.split("/");
-      return { name, state: state as MemberCondition, incarnation: Number(incarnation), ...this.#described(name, new Map()) };
+      return { name, condition: state as MemberCondition, incarnation: Number(incarnation), ...this.#described(name, new Map()) };
     });
     const state = { join: false, members, userState: emptyBytes };
     const refusal = this.#running().mergeRefusal(state);
@@ -207,10 +205,12 @@ export class SwimScript {
         });
         continue;
       }
-      this.#print(`→ ${this.#nameOf(packet.to.host)} ${packet.parts.map((part) => this.#told(decodeMessage(part))).join(" + ")}`);
+      this.#print(
+        `→ ${this.#hosts.nameAt(packet.to.host)} ${packet.parts.map((part) => this.#told(decodeMessage(part))).join(" + ")}`,
+      );
     }
     for (const request of machine.takeStreamRequests()) {
-      const to = this.#nameOf(request.to.host);
+      const to = this.#hosts.nameAt(request.to.host);
       if (request.kind === "ping")
         this.#print(`⇒ ${to} ping ${request.ping.node} #${request.ping.sequence} within ${request.timeout}ms`);
       else this.#print(`⇒ ${to} push-pull${request.join ? " to join" : ""}`);
@@ -280,19 +280,6 @@ export class SwimScript {
     return this.#machine;
   }
 
-  #hostOf(name: string): string {
-    const known = this.#hosts.get(name);
-    if (known !== undefined) return known;
-    const host = `10.0.0.${this.#hosts.size + 1}`;
-    this.#hosts.set(name, host);
-    return host;
-  }
-
-  #nameOf(host: string): string {
-    for (const [name, known] of this.#hosts) if (known === host) return name;
-    return host;
-  }
-
   #print(what: string): void {
     this.#printed.push(`${this.#now}ms ${what}`);
   }
@@ -302,17 +289,4 @@ function groundsText(grounds: Grounds): string {
   if (grounds.kind !== "probe") return `heard by ${grounds.kind}`;
   const helpers = grounds.helpers.map(({ via, answer }) => ` ${via}:${answer}`).join("");
   return `probed at ${grounds.sentAt}ms for ${grounds.timeout}ms, helpers${helpers || " none"}, stream ${grounds.stream}, own health ${grounds.health}`;
-}
-
-function bytesOfIp(ip: string): Bytes {
-  const bytes = ipBytes(ip);
-  if (bytes === undefined) throw new Error(`not an IP address: ${ip}`);
-  return bytes;
-}
-
-function durationOf(word: string): number {
-  const [, amount = "", unit = ""] = /^([0-9]+)(ms|s|m|h)$/.exec(word) ?? [];
-  const scale = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit];
-  if (scale === undefined) throw new Error(`not a duration: ${word}`);
-  return Number(amount) * scale;
 }

@@ -1,0 +1,126 @@
+/**
+ * What is believed of each member, by name, in little memory.
+ *
+ *   Roster        name ──► number ──► states that several tables hold      one for all tables of a process
+ *   RosterTable             number ──► what this table holds               8 bytes for each name
+ *
+ * States are immutable: a change puts another one in. That is why tables may share them without noticing. An agent has
+ * one table and shares with nobody; a simulation gives all its members one roster, since five thousand that know one
+ * another hold 25 million beliefs, nearly all of them equal.
+ *
+ * Invariants: a number belongs to one name while any table holds that name · nothing is shared while only one does.
+ */
+import { assert } from "../types/errors.ts";
+
+/** Of one member at a time: what it is, what it was just before, and so for two sides of a rumour. */
+const sharedMax = 4;
+
+interface Entry<State> {
+  readonly name: string;
+  holders: number;
+  /** Where the next shared state goes: the oldest makes room. */
+  sharedAt: number;
+  shared: State[];
+}
+
+export class Roster<State extends { readonly name: string }> {
+  readonly #numbers = new Map<string, number>();
+  readonly #entries: (Entry<State> | undefined)[] = [];
+  /** Numbers of names that nobody holds any more. */
+  readonly #free: number[] = [];
+
+  /** Undefined: no table holds this name. */
+  find(name: string): number | undefined {
+    return this.#numbers.get(name);
+  }
+
+  /** One more table holds `name`. */
+  hold(name: string): number {
+    const known = this.#numbers.get(name);
+    if (known !== undefined) {
+      (this.#entries[known] as Entry<State>).holders++;
+      return known;
+    }
+    const number = this.#free.pop() ?? this.#entries.length;
+    this.#entries[number] = { name, holders: 1, sharedAt: 0, shared: [] };
+    this.#numbers.set(name, number);
+    return number;
+  }
+
+  /** One table less does. */
+  release(number: number): void {
+    const entry = this.#entries[number];
+    assert(entry !== undefined && entry.holders > 0, "only what is held is released");
+    if (--entry.holders > 0) return;
+    this.#numbers.delete(entry.name);
+    this.#entries[number] = undefined;
+    this.#free.push(number);
+  }
+
+  /** What others hold of this member, or held a moment ago: to be put into a table instead of an equal copy. */
+  shared(number: number): readonly State[] {
+    return (this.#entries[number] as Entry<State>).shared;
+  }
+
+  /** Offers `state` to the others. Pointless for what differs from table to table. */
+  share(number: number, state: State): void {
+    const entry = this.#entries[number] as Entry<State>;
+    if (entry.holders === 1 || entry.shared.includes(state)) return;
+    entry.shared[entry.sharedAt] = state;
+    entry.sharedAt = (entry.sharedAt + 1) % sharedMax;
+  }
+}
+
+/** What one member believes of all others. */
+export class RosterTable<State extends { readonly name: string }> {
+  readonly roster: Roster<State>;
+  /** By number. */
+  readonly #states: (State | undefined)[] = [];
+  #size = 0;
+
+  constructor(roster: Roster<State>) {
+    this.roster = roster;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(name: string): State | undefined {
+    const number = this.roster.find(name);
+    return number === undefined ? undefined : this.#states[number];
+  }
+
+  /** What stands under a number that `put` gave and `delete` has not taken back. */
+  at(number: number): State {
+    return this.#states[number] as State;
+  }
+
+  /** In no order that means anything. */
+  *values(): IterableIterator<State> {
+    for (const state of this.#states) if (state !== undefined) yield state;
+  }
+
+  /** Puts `state` in the place of what was believed of this member; gives its number. */
+  put(state: State): number {
+    let number = this.roster.find(state.name);
+    if (number === undefined || this.#states[number] === undefined) {
+      number = this.roster.hold(state.name);
+      // Without holes, which engines would store as a slow kind of array.
+      while (this.#states.length <= number) this.#states.push(undefined);
+      this.#size++;
+    }
+    this.#states[number] = state;
+    return number;
+  }
+
+  /** Gives the number that is free again. */
+  delete(name: string): number | undefined {
+    const number = this.roster.find(name);
+    if (number === undefined || this.#states[number] === undefined) return undefined;
+    this.#states[number] = undefined;
+    this.#size--;
+    this.roster.release(number);
+    return number;
+  }
+}
