@@ -18,8 +18,8 @@ import { OutputTail } from "./output-tail.ts";
 
 const childProcess = builtin<typeof import("node:child_process")>("node:child_process");
 
-/** After the command ended, output of children it left behind is waited for this long, then cut off. */
-const strayOutputMillis = 2_000;
+/** After the command ended, output of children it left behind is cut off when twice in a row nothing came for this long. */
+const strayQuietMillis = 1_000;
 
 /** `ProcessRunner` over node:child_process. The command leads a process group of its own, so that what it started dies with it. */
 export function createProcesses(clock: Clock): ProcessRunner {
@@ -58,7 +58,7 @@ function run(clock: Clock, command: Command, cancel: Cancel | undefined): Promis
     child.stderr?.on("data", (chunk: Bytes) => output.add(chunk));
     child.on("error", (error) => finish({ kind: "failed", error: startError(file, error) }));
     feed(child, command.stdin);
-    cutStrayOutput(clock, child);
+    cutStrayOutput(clock, child, () => output.bytesTotal);
     child.on("close", (code, signal) => {
       const said = { output: output.bytes(), outputBytesTotal: output.bytesTotal };
       if (killedFor === "timeout") finish({ kind: "timeout", ...said });
@@ -81,14 +81,19 @@ function start(clock: Clock, { argv, env, stdin, output }: LiveCommand): Running
   } catch (error) {
     return { pid: undefined, signal: () => {}, ended: Promise.resolve({ kind: "failed", error: startError(file, error) }) };
   }
+  let piecesPassed = 0;
+  const passing = async (piece: Bytes): Promise<void> => {
+    if (output !== "inherit") await output(piece);
+    piecesPassed++;
+  };
   const closed = new Promise<CommandEnd>((resolve) => {
     child.on("error", (error) => resolve({ kind: "failed", error: startError(file, error) }));
-    cutStrayOutput(clock, child);
+    cutStrayOutput(clock, child, () => piecesPassed);
     child.on("close", (code, signal) =>
       resolve(signal === null ? { kind: "exited", code: code ?? -1 } : { kind: "signalled", signal }),
     );
   });
-  const passed = output === "inherit" ? [] : [child.stdout, child.stderr].map((stream) => passOn(stream, output));
+  const passed = output === "inherit" ? [] : [child.stdout, child.stderr].map((stream) => passOn(stream, passing));
   const ended = Promise.all([closed, ...passed]).then(([end]) => end);
   let over = false;
   child.once("exit", () => {
@@ -115,13 +120,26 @@ async function passOn(stream: Readable | null, output: (piece: Bytes) => Promise
   }
 }
 
-/** Output of children that an ended command left behind is not waited for without end. */
-function cutStrayOutput(clock: Clock, child: ChildProcess): void {
+/**
+ * Output of children that an ended command left behind is not waited for without end. The command's own is all read, also
+ * where this process stood still meanwhile, or whoever takes the output is slow: between two looks the system was asked.
+ * `moved` grows with all that came.
+ */
+function cutStrayOutput(clock: Clock, child: ChildProcess, moved: () => number): void {
   child.on("exit", () => {
-    const stray = clock.after(strayOutputMillis, () => {
-      child.stdout?.destroy();
-      child.stderr?.destroy();
-    });
+    let seen = -1;
+    const look = (): void => {
+      const now = moved();
+      const waiting = [child.stdout, child.stderr].some((stream) => stream !== null && stream.readableLength > 0);
+      if (now === seen && !waiting) {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        return;
+      }
+      seen = now;
+      stray = clock.after(strayQuietMillis, look);
+    };
+    let stray = clock.after(strayQuietMillis, look);
     child.once("close", () => stray.cancel());
   });
 }

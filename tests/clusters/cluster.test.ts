@@ -1,7 +1,8 @@
 /** Several servers as an operator runs them: they form a group, lose members, take them back, and forget nothing they acknowledged. */
 import { after, before } from "node:test";
-import { Group, portsFor, type Server, until, write } from "../support/group.ts";
+import { answered, Group, portsFor, read, readJson, type Server, until, write } from "../support/group.ts";
 import { assert, describe, it } from "../support/harness.ts";
+import { insist } from "../support/patience.ts";
 import { type Ports, type Response, type RunningAgent, request } from "../support/program.ts";
 
 const nobody = "00000000-0000-0000-0000-000000000000";
@@ -32,15 +33,9 @@ describe("three servers with -bootstrap-expect=3", () => {
 
   it("form one group, of which every server says the same", async () => {
     await group.leader();
-    const answers = await Promise.all(
-      servers.map(async ({ agent }) => [await agent.json("/v1/status/leader"), await agent.json("/v1/status/peers")]),
-    );
-    for (const answer of answers) assert.deepEqual(answer, answers[0]);
-    assert.deepEqual(
-      [...((answers[0] as readonly unknown[])[1] as string[])].sort(),
-      servers.map(({ ports }) => `127.0.0.1:${ports.server}`).sort(),
-    );
-    const { stdout } = await (servers[1] as Server).agent.consul(["operator", "raft", "list-peers"]);
+    const peers = await Promise.all(servers.map(async ({ agent }) => (await agent.json("/v1/status/peers")) as string[]));
+    for (const said of peers) assert.deepEqual(said.sort(), servers.map(({ ports }) => `127.0.0.1:${ports.server}`).sort());
+    const { stdout } = await (servers[1] as Server).agent.insist(["operator", "raft", "list-peers"]);
     assert.equal(stdout.match(/follower {2}true/g)?.length, 2);
     assert.equal(stdout.match(/leader {4}true/g)?.length, 1);
   });
@@ -50,7 +45,7 @@ describe("three servers with -bootstrap-expect=3", () => {
       await write(ports.http, "round", name);
       for (const other of servers)
         for (const mode of ["", "&consistent"]) {
-          const answer = await request(other.ports.http, "GET", `/v1/kv/round?raw${mode}`);
+          const answer = await read(other.ports.http, `/v1/kv/round?raw${mode}`);
           assert.deepEqual([answer.body, answer.headers["x-consul-knownleader"]], [name, "true"]);
         }
     }
@@ -68,20 +63,25 @@ describe("three servers with -bootstrap-expect=3", () => {
   it("wake a blocking query at a follower, and renew a session there", async () => {
     const leading = await group.leader();
     const [follower] = group.others(leading) as [Server];
-    const before = await request(follower.ports.http, "GET", "/v1/kv/round");
-    const waiting: Promise<Response> = request(
+    const before = await read(follower.ports.http, "/v1/kv/round");
+    // Without `woken` it would be held for longer than this test lasts.
+    const waiting: Promise<Response> = read(
       follower.ports.http,
-      "GET",
-      `/v1/kv/round?raw&wait=10s&index=${before.headers["x-consul-index"]}`,
+      `/v1/kv/round?raw&wait=10m&index=${before.headers["x-consul-index"]}`,
     );
     await write(leading.ports.http, "round", "woken");
     assert.equal((await waiting).body, "woken");
 
-    const made = await follower.agent.request("PUT", "/v1/session/create", JSON.stringify({ TTL: "10s", Node: follower.name }));
+    const put = (path: string, body?: string): Promise<Response> =>
+      insist(
+        () => follower.agent.request("PUT", path, body),
+        ({ status }) => status !== 500,
+      );
+    const made = await put("/v1/session/create", JSON.stringify({ TTL: "1h", Node: follower.name }));
     assert.equal(made.status, 200, made.body);
     const { ID } = JSON.parse(made.body) as { ID: string };
-    assert.equal((await follower.agent.request("PUT", `/v1/session/renew/${ID}`)).status, 200);
-    assert.equal((await follower.agent.request("PUT", `/v1/session/renew/${nobody}`)).status, 404);
+    assert.equal((await put(`/v1/session/renew/${ID}`)).status, 200);
+    assert.equal((await put(`/v1/session/renew/${nobody}`)).status, 404);
   });
 
   it("register a follower's own service in the catalog", async () => {
@@ -111,7 +111,7 @@ describe("three servers with -bootstrap-expect=3", () => {
     await writer;
 
     const lost = async ({ ports }: Server): Promise<readonly string[]> => {
-      const kept = new Set(JSON.parse((await request(ports.http, "GET", "/v1/kv/kept/?keys")).body) as string[]);
+      const kept = new Set(await readJson<string[]>(ports.http, "/v1/kv/kept/?keys"));
       return acknowledged.filter((key) => !kept.has(key));
     };
     for (const server of [survivor, other]) assert.deepEqual(await lost(server), []);
@@ -129,25 +129,30 @@ describe("three servers with -bootstrap-expect=3", () => {
     await group.terminate(follower);
     await write(leading.ports.http, "meanwhile", "written");
     await group.restart(follower, { remembers: true });
-    assert.equal((await request(follower.ports.http, "GET", "/v1/kv/meanwhile?raw")).body, "written");
+    assert.equal((await read(follower.ports.http, "/v1/kv/meanwhile?raw")).body, "written");
     assert.equal(((await follower.agent.json("/v1/status/peers")) as string[]).length, 3);
   });
 
   it("let a fourth join, learn and then vote, and let it leave again", async () => {
     const [spare] = (await portsFor(1)) as [Ports];
     extra = await group.run({ name: "s3", ports: spare, extra: [joinFirst()] });
-    const peers = (): Promise<{ Servers: { Node: string; Voter: boolean }[] }> =>
-      (servers[0] as Server).agent.json("/v1/operator/raft/configuration") as never;
+    interface Configuration {
+      readonly Servers: readonly { readonly Node: string; readonly Voter: boolean }[];
+    }
+    const [first, second] = servers as [Server, Server];
+    const configured = (holds: (configuration: Configuration) => boolean): Promise<Configuration> =>
+      until<Configuration>(first.ports.http, "/v1/operator/raft/configuration", holds);
     await group.said(/Promoted server to voter/);
-    assert.ok((await peers()).Servers.some(({ Node, Voter }) => Node === "s3" && Voter));
+    await configured(({ Servers }) => Servers.some(({ Node, Voter }) => Node === "s3" && Voter));
     await write(spare.http, "from/s3", "x");
-    assert.equal((await request((servers[1] as Server).ports.http, "GET", "/v1/kv/from/s3?raw")).body, "x");
+    assert.equal((await read(second.ports.http, "/v1/kv/from/s3?raw")).body, "x");
 
     const left = await extra.consul(["leave"]);
     assert.equal(left.stdout, "Graceful leave complete\n");
     assert.deepEqual(await extra.ended(), { code: 0, signal: null });
-    assert.deepEqual((await peers()).Servers.map(({ Node }) => Node).sort(), ["s0", "s1", "s2"]);
-    assert.equal((await request((servers[1] as Server).ports.http, "GET", "/v1/catalog/node/s3")).body.trim(), "null");
+    // It waits for its removal, but not for ever.
+    await configured(({ Servers }) => Servers.length === 3 && Servers.every(({ Node }) => Node !== "s3"));
+    await answered(second.ports.http, "/v1/catalog/node/s3", ({ status, body }) => status === 200 && body.trim() === "null");
   });
 
   it("refuse an agent of another datacenter, and one with a member's ID", async () => {
@@ -165,10 +170,10 @@ describe("three servers with -bootstrap-expect=3", () => {
     const [ports] = (await portsFor(1)) as [Ports];
     const lone = await group.run({ name: "lone", ports, extra: ["-bootstrap"] });
     await write(ports.http, "its/own", "x");
-    const leading = await group.leader();
     assert.equal((await lone.consul(["join", `127.0.0.1:${first.ports.serfLan}`])).code, 0);
-    await leading.agent.said(/not adding Raft peer: its data belongs to another group/);
-    assert.equal(((await leading.agent.json("/v1/status/peers")) as string[]).length, 3);
+    await group.said(/not adding Raft peer: its data belongs to another group/);
+    await group.fresh();
+    for (const { agent } of servers) assert.equal(((await agent.json("/v1/status/peers")) as string[]).length, 3);
     assert.equal((await request(ports.http, "GET", "/v1/kv/its/own?raw")).body, "x");
     await lone.stop();
   });

@@ -50,19 +50,17 @@ describe("a server's log", () => {
   it("that is far behind what the others keep of the log is brought up to date by a snapshot", async () => {
     const load = new Load(group, "behind", random);
     await load.acknowledged(between);
-    const leader = await group.leader();
-    const [follower] = group.others(leader) as [Server];
+    const follower = await group.follower();
     await group.kill(follower);
-    // The second snapshot from now covers nothing but what the follower has missed.
+    // The second snapshot from now covers nothing but what the follower has missed; either of the others may lead then.
     for (let snapshot = 0; snapshot < 2; snapshot++) {
-      const said = leader.agent.output.length;
+      const said = group.running.map(({ agent }) => agent.output.length);
       await load.acknowledged(between);
-      await group.said(/snapshot complete up to/, [leader], said);
+      await Promise.all(group.running.map((server, at) => group.said(/snapshot complete up to/, [server], said[at])));
     }
     await group.restart(follower);
     await group.said(/Installed remote snapshot/, [follower]);
     await load.finish();
-    assert.equal(await group.leader(), leader);
   });
 });
 

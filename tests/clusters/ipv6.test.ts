@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { needsDig, request, run, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { digPatience, needsDig, request, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 
 describe("a server and a client on ::1", () => {
   const folder = temporaryFolder();
@@ -42,7 +42,7 @@ describe("a server and a client on ::1", () => {
 
   it("answer with AAAA, over UDP and TCP, and have no A", needsDig, async () => {
     const dig = async (...args: readonly string[]): Promise<string> =>
-      (await run("dig", ["@::1", "-p", String(client.ports.dns), ...args])).stdout;
+      (await run("dig", ["@::1", "-p", String(client.ports.dns), ...digPatience, ...args])).stdout;
     assert.equal(await dig("six.node.consul", "AAAA", "+short"), "::1\n");
     assert.equal(await dig("consul.service.consul", "AAAA", "+short", "+tcp"), "::1\n");
     assert.equal(await dig("six.node.consul", "A", "+short"), "");

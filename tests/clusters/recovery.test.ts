@@ -3,11 +3,10 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { freePorts, type Ports, request, RunningAgent, run, consulPath, temporaryFolder } from "../support/program.ts";
+import { answered, portsFor, read, until, write } from "../support/group.ts";
+import { type Ports, RunningAgent, run, consulPath, temporaryFolder } from "../support/program.ts";
 
 const folder = temporaryFolder();
-/** For what a group does by itself. */
-const patience = 20_000;
 const hcl = 'performance { raft_multiplier = 1 } autopilot { server_stabilization_time = "1s" }';
 
 interface Server {
@@ -31,16 +30,6 @@ function argumentsFor(name: string, join_: string): readonly string[] {
 const start = (name: string, ports: Ports, seed: string): Promise<RunningAgent> =>
   RunningAgent.start({ args: argumentsFor(name, seed), ports, ready: /Consul agent running!/ });
 
-/** Until it is acknowledged. */
-async function write(port: number, key: string, value: string): Promise<void> {
-  const deadline = Date.now() + patience;
-  for (;;) {
-    const answer = await request(port, "PUT", `/v1/kv/${key}`, value);
-    if (answer.status === 200 && answer.body.trim() === "true") return;
-    assert.ok(Date.now() < deadline, answer.body);
-  }
-}
-
 describe("a server whose two companions are lost for ever", () => {
   const servers: Server[] = [];
   const raftFile = (server: Server, name: string): string => join(folder, server.name, "raft", name);
@@ -49,11 +38,7 @@ describe("a server whose two companions are lost for ever", () => {
   });
 
   it("goes on alone by peers.json with all that was acknowledged, also after kill -9", async () => {
-    const free = await freePorts(15);
-    const ports = [0, 5, 10].map((at) => {
-      const [http, dns, server, serfLan, serfWan] = free.slice(at) as [number, number, number, number, number];
-      return { http, dns, server, serfLan, serfWan };
-    });
+    const ports = await portsFor(3);
     const seed = `127.0.0.1:${(ports[0] as Ports).serfLan}`;
     const agents = await Promise.all(ports.map((own, at) => start(`r${at}`, own, seed)));
     for (const [at, agent] of agents.entries()) servers.push({ name: `r${at}`, ports: ports[at] as Ports, agent });
@@ -90,32 +75,26 @@ describe("a server whose two companions are lost for ever", () => {
     assert.ok(!existsSync(raftFile(last, "peers.json")));
     await write(last.ports.http, "after", "recovery");
     assert.deepEqual(await last.agent.json("/v1/status/peers"), [address]);
-    for (let at = 0; at < 20; at++) assert.equal((await last.agent.request("GET", `/v1/kv/kept/${at}?raw`)).body, `value ${at}`);
+    for (let at = 0; at < 20; at++) assert.equal((await read(last.ports.http, `/v1/kv/kept/${at}?raw`)).body, `value ${at}`);
 
     last.agent.signal("SIGKILL");
     await last.agent.ended();
     last.agent = await start(last.name, last.ports, seed);
     await write(last.ports.http, "once", "more");
     assert.deepEqual(await last.agent.json("/v1/status/peers"), [address]);
-    assert.equal((await last.agent.request("GET", "/v1/kv/after?raw")).body, "recovery");
+    assert.equal((await read(last.ports.http, "/v1/kv/after?raw")).body, "recovery");
   });
 
   it("takes new servers, which become voters with all of its data", async () => {
     const last = servers[2] as Server;
-    const ports = await freePorts(5);
-    const [http, dns, server, serfLan, serfWan] = ports as [number, number, number, number, number];
-    const own = { http, dns, server, serfLan, serfWan };
+    const [own] = (await portsFor(1)) as [Ports];
     servers.push({ name: "new", ports: own, agent: await start("new", own, `127.0.0.1:${last.ports.serfLan}`) });
-    await write(http, "through", "the new one");
-    const deadline = Date.now() + patience;
-    for (;;) {
-      const { Servers } = (await last.agent.json("/v1/operator/raft/configuration")) as {
-        Servers: { Node: string; Voter: boolean }[];
-      };
-      if (Servers.filter(({ Voter }) => Voter).length === 2) break;
-      assert.ok(Date.now() < deadline, JSON.stringify(Servers));
-      await request(http, "GET", `/v1/kv/nothing?index=1&wait=200ms`);
-    }
-    assert.equal((await request(http, "GET", "/v1/kv/kept/7?raw&stale")).body, "value 7");
+    await write(own.http, "through", "the new one");
+    await until<{ readonly Servers: readonly { readonly Voter: boolean }[] }>(
+      last.ports.http,
+      "/v1/operator/raft/configuration",
+      ({ Servers }) => Servers.filter(({ Voter }) => Voter).length === 2,
+    );
+    await answered(own.http, "/v1/kv/kept/7?raw&stale", ({ body }) => body === "value 7");
   });
 });

@@ -1,9 +1,8 @@
 /** Snapshots of a group of three: asked of any server, restored on all of them, and none the worse for one that was away. */
 import { after, before } from "node:test";
 import { join } from "node:path";
-import { answered, Group, type Server, until } from "../support/group.ts";
+import { answered, Group, type Server, until, write } from "../support/group.ts";
 import { assert, describe, it } from "../support/harness.ts";
-import { request } from "../support/program.ts";
 
 describe("consul snapshot with three servers", () => {
   let group: Group;
@@ -22,13 +21,11 @@ describe("consul snapshot with three servers", () => {
 
   it("a follower saves what the leader has acknowledged, and restores it on every server", async () => {
     const { agent, ports } = await group.follower();
-    for (let at = 0; at < 10; at++)
-      assert.equal((await request(ports.http, "PUT", `/v1/kv/big/${at}`, String(at).repeat(200_000))).status, 200);
-    const saved = await agent.consul(["snapshot", "save", file]);
-    assert.equal(saved.code, 0, saved.stderr);
-    await request(ports.http, "PUT", "/v1/kv/big/0", "changed");
-    await request(ports.http, "PUT", "/v1/kv/late", "x");
-    const restored = await agent.consul(["snapshot", "restore", file]);
+    for (let at = 0; at < 10; at++) await write(ports.http, `big/${at}`, String(at).repeat(200_000));
+    await agent.insist(["snapshot", "save", file]);
+    await write(ports.http, "big/0", "changed");
+    await write(ports.http, "late", "x");
+    const restored = await agent.insist(["snapshot", "restore", file]);
     assert.deepEqual([restored.stdout, restored.stderr], ["Restored snapshot\n", ""]);
     for (const server of group.servers) {
       await answered(server.ports.http, "/v1/kv/late?stale", ({ status }) => status === 404);
@@ -41,9 +38,8 @@ describe("consul snapshot with three servers", () => {
     const away = await group.follower();
     await group.kill(away);
     const asked = await group.leader();
-    const restored = await asked.agent.consul(["snapshot", "restore", file]);
-    assert.equal(restored.code, 0, restored.stderr);
-    assert.equal((await request(asked.ports.http, "PUT", "/v1/kv/after", "1")).status, 200);
+    await asked.agent.insist(["snapshot", "restore", file]);
+    await write(asked.ports.http, "after", "1");
     await group.restart(away);
     await shows(away, "after", "1");
     await shows(away, "big/0", "0".repeat(200_000));

@@ -176,17 +176,17 @@ describe("three servers by hand: one with -bootstrap, two that join it", () => {
       "/v1/operator/raft/configuration",
       ({ Servers }) => Servers.length === 3 && Servers.every(({ Voter }) => Voter),
     );
-    assert.equal((await at(2).consul(["kv", "put", "joined", "yes"])).code, 0);
-    assert.equal((await at(1).consul(["kv", "get", "joined"])).stdout, "yes\n");
+    await at(2).insist(["kv", "put", "joined", "yes"]);
+    assert.equal((await at(1).insist(["kv", "get", "joined"])).stdout, "yes\n");
   });
 
   it("the first is started again without -bootstrap, and the group goes on without and with it", async () => {
     at(0).signal("SIGTERM");
     await at(0).ended();
     await until<string>(at(1), "/v1/status/leader", (leader) => leader !== "" && leader !== `${at(0).address}:8300`);
-    assert.equal((await at(1).consul(["kv", "put", "alone", "two"])).code, 0);
+    await at(1).insist(["kv", "put", "alone", "two"]);
     servers[0] = await start(1);
     await until<{ Value: string }[]>(at(0), "/v1/kv/alone?stale", (pairs) => pairs.length === 1);
-    assert.equal((await at(0).consul(["kv", "get", "joined"])).stdout, "yes\n");
+    assert.equal((await at(0).insist(["kv", "get", "joined"])).stdout, "yes\n");
   });
 });

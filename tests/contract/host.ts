@@ -1,6 +1,6 @@
 import { text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe } from "../support/harness.ts";
-import { claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
+import { ample, claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
 
 export function hostContract(subject: Subject<"host">, folder: string): void {
   const { host } = subject.runtime;
@@ -51,7 +51,7 @@ export function hostContract(subject: Subject<"host">, folder: string): void {
       const controller = new AbortController();
       const received = deferred<void>();
       // Waiting for a signal keeps no process alive; a timer does.
-      const awake = subject.runtime.clock.after(10_000, () => {});
+      const awake = subject.runtime.clock.after(ample, () => {});
       let count = 0;
       host.onSignal(
         "SIGHUP",

@@ -6,7 +6,7 @@ import { text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe } from "../support/harness.ts";
 import { tlsOptions } from "./certificates.ts";
 import { readAll } from "./streams.ts";
-import { claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
+import { ample, beyondTimeouts, claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
 
 type Ports = "streams" | "httpServer" | "httpClient" | "tls";
 
@@ -59,7 +59,7 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
       limits: { headerBytesMax: 65_536, connectionsPerClientMax: () => 100 },
       ...options,
     });
-  const dial = (listener: HttpListener): Promise<ByteStream> => streams.connect(listener.local as Address, { timeout: 5_000 });
+  const dial = (listener: HttpListener): Promise<ByteStream> => streams.connect(listener.local as Address, { timeout: ample });
 
   /** Sends bytes, ends, and gives back everything the server said. */
   const say = async (listener: HttpListener, ...parts: string[]): Promise<string> => {
@@ -423,6 +423,7 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
       const begun = deferred<void>();
       const release = deferred<void>();
       const listener = await serve({
+        at: { host: subject.address, port: await subject.port() },
         direct: (request) => {
           if (request.target !== "/slow") return echo(request);
           begun.resolve();
@@ -433,7 +434,7 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
       const busy = await dial(listener);
       busy.write(utf8("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"));
       await begun.promise;
-      const closing = listener.close(5_000);
+      const closing = listener.close(ample);
       assert.equal(await idle.read(), undefined);
       assert.equal((await rejection(dial(listener))).code, "connection-refused");
       release.resolve();
@@ -485,11 +486,8 @@ export function httpServerContract(subject: Subject<Ports>, socketPath: string):
         async (listener) => {
           const { port } = listener.local as Address;
           for (const path of ["/a", "/fetch"]) {
-            const { body } = await httpClient.request({
-              method: "GET",
-              url: `https://localhost:${port}${path}`,
-              tls: tlsOptions("client"),
-            });
+            const url = `https://localhost:${port}${path}`;
+            const { body } = await beyondTimeouts(() => httpClient.request({ method: "GET", url, tls: tlsOptions("client") }));
             assert.equal(text(body), `GET ${path} - `);
           }
           await rejection(httpClient.request({ method: "GET", url: `https://localhost:${port}/a`, tls: tlsOptions("nobody") }));

@@ -1,7 +1,7 @@
 import type { ByteStream, StreamListener } from "../../core/ports/streams.ts";
 import { type Bytes, concat, text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe } from "../support/harness.ts";
-import { claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
+import { ample, claim, deferred, pattern, rejection, type Subject } from "./subject.ts";
 
 export async function readAll(stream: ByteStream): Promise<Bytes> {
   const parts: Bytes[] = [];
@@ -14,8 +14,9 @@ export async function pair(
   subject: Subject<"streams">,
 ): Promise<{ near: ByteStream; far: ByteStream; listener: StreamListener }> {
   const accepted = deferred<ByteStream>();
-  const listener = await subject.runtime.streams.listen({ host: subject.address, port: 0 }, accepted.resolve);
-  const near = await subject.runtime.streams.connect(listener.local, { timeout: 5_000 });
+  const at = { host: subject.address, port: await subject.port() };
+  const listener = await subject.runtime.streams.listen(at, accepted.resolve);
+  const near = await subject.runtime.streams.connect(listener.local, { timeout: ample });
   return { near, far: await accepted.promise, listener };
 }
 
@@ -97,17 +98,17 @@ export function streamsContract(subject: Subject<"streams">): void {
     claim(subject, "nobody listening is connection-refused, in Go's words", async () => {
       const { listener } = await pair(subject);
       await listener.close();
-      const error = await rejection(streams.connect(listener.local, { timeout: 5_000 }));
+      const error = await rejection(streams.connect(listener.local, { timeout: ample }));
       assert.equal(error.code, "connection-refused");
       assert.equal(error.message, `dial tcp ${listener.local.host}:${listener.local.port}: connect: connection refused`);
     });
 
     claim(subject, "a cancelled connect rejects with cancelled, before and during", async () => {
       const { listener } = await pair(subject);
-      const before = await rejection(streams.connect(listener.local, { timeout: 5_000, cancel: AbortSignal.abort() }));
+      const before = await rejection(streams.connect(listener.local, { timeout: ample, cancel: AbortSignal.abort() }));
       assert.equal(before.code, "cancelled");
       const controller = new AbortController();
-      const during = rejection(streams.connect(listener.local, { timeout: 5_000, cancel: controller.signal }));
+      const during = rejection(streams.connect(listener.local, { timeout: ample, cancel: controller.signal }));
       controller.abort();
       assert.equal((await during).code, "cancelled");
       await listener.close();

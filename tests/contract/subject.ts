@@ -10,17 +10,36 @@ export interface Subject<Ports extends keyof Runtime = never> {
   readonly runtime: Runtime & Required<Pick<Runtime, Ports>>;
   /** Where it can listen. */
   readonly address: string;
+  /** A port that nobody else takes once it is free again, as may happen to one that the system picked; 0 where all are ours. */
+  port(): Promise<number>;
   /** Runs a test's body to its end; the simulator makes time pass meanwhile. */
   run(body: () => Promise<void>): Promise<void>;
   /** Sentences of the contract that do not hold here, each with its reason. */
   readonly gaps: Readonly<Record<string, string>>;
 }
 
+/** For what takes no time unless the whole machine stands still, in milliseconds. */
+export const ample = 60_000;
+
 /** One sentence of a contract. A gap is shown with its reason, never passed over in silence. */
 export function claim(subject: Subject, sentence: string, body: () => Promise<void>): void {
   const reason = subject.gaps[sentence];
   if (reason === undefined) it(sentence, () => subject.run(body));
   else it(`${sentence} [gap on ${subject.name}: ${reason}]`, { skip: true }, () => {});
+}
+
+/**
+ * Again, when a time limit was over: a handshake has one of seconds, and the machine may stand still for as long. Not for
+ * ever: what never comes in time is shown.
+ */
+export async function beyondTimeouts<Value>(act: () => Promise<Value>): Promise<Value> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await act();
+    } catch (error) {
+      if ((error as { readonly code?: string }).code !== "timeout" || tries === 5) throw error;
+    }
+  }
 }
 
 /** A promise with its handles outside. */

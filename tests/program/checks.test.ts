@@ -5,7 +5,10 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
+import { breath } from "../support/group.ts";
+import { insist } from "../support/patience.ts";
 import { needsDig, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { until } from "../support/until.ts";
 
 interface Check {
   readonly CheckID: string;
@@ -13,16 +16,10 @@ interface Check {
   readonly Output: string;
 }
 
-/** Waits, by a blocking query and not by asking again and again, until a service's check is as wanted. */
+/** Waits until a service's check is as wanted. */
 async function untilCheck(agent: RunningAgent, service: string, wanted: (check: Check) => boolean): Promise<Check> {
-  let index = "0";
-  for (let rounds = 0; rounds < 50; rounds++) {
-    const { headers, body } = await agent.request("GET", `/v1/health/checks/${service}?index=${index}&wait=20s`);
-    index = String(headers["x-consul-index"]);
-    const found = (JSON.parse(body) as Check[]).find(wanted);
-    if (found !== undefined) return found;
-  }
-  throw new Error(`no check of ${service} became as wanted`);
+  const checks = await until<Check[]>(agent, `/v1/health/checks/${service}`, (shown) => shown.some(wanted));
+  return checks.find(wanted) as Check;
 }
 
 describe("checks of a service defined in a file", () => {
@@ -51,7 +48,7 @@ describe("checks of a service defined in a file", () => {
           id       = "web-http"
           http     = "http://127.0.0.1:${port}/health"
           interval = "1s"
-          timeout  = "1s"
+          timeout  = "60s"
         }
       }
       services {
@@ -60,7 +57,7 @@ describe("checks of a service defined in a file", () => {
       }
       services {
         name = "port"
-        check { id = "port-tcp", tcp = "127.0.0.1:${port}", interval = "1s" }
+        check { id = "port-tcp", tcp = "127.0.0.1:${port}", interval = "1s", timeout = "60s" }
       }`,
     );
     agent = await RunningAgent.start({ args: ["-dev", "-node=n1", `-config-dir=${folder}`, "-enable-local-script-checks"] });
@@ -102,19 +99,29 @@ describe("checks of a service defined in a file", () => {
   });
 
   it("a TTL check does what it is told, and expires", async () => {
-    const registered = await agent.request("PUT", "/v1/agent/check/register", JSON.stringify({ Name: "heartbeat", TTL: "1s" }));
-    assert.equal(registered.status, 200);
-    assert.equal((await agent.request("PUT", "/v1/agent/check/pass/heartbeat?note=alive")).status, 200);
-    const checks = (await agent.json("/v1/agent/checks")) as Record<string, Check>;
-    assert.deepEqual([checks["heartbeat"]?.Status, checks["heartbeat"]?.Output], ["passing", "alive"]);
-    let index = "0";
-    for (let status = "passing"; status !== "critical"; ) {
-      const { headers, body } = await agent.request("GET", `/v1/health/node/n1?index=${index}&wait=20s`);
-      index = String(headers["x-consul-index"]);
-      status = (JSON.parse(body) as Check[]).find(({ CheckID }) => CheckID === "heartbeat")?.Status ?? "";
+    for (const [Name, TTL] of [
+      ["heartbeat", "1h"],
+      ["last-words", "1s"],
+    ]) {
+      const registered = await agent.request("PUT", "/v1/agent/check/register", JSON.stringify({ Name, TTL }));
+      assert.equal(registered.status, 200);
+      assert.equal((await agent.request("PUT", `/v1/agent/check/pass/${Name}?note=alive`)).status, 200);
     }
-    const expired = (await agent.json("/v1/agent/checks")) as Record<string, Check>;
-    assert.equal(expired["heartbeat"]?.Output, "TTL expired (last output before timeout follows): alive");
+    const checks = async (): Promise<Record<string, Check>> => (await agent.json("/v1/agent/checks")) as Record<string, Check>;
+    const told = (await checks())["heartbeat"];
+    assert.deepEqual([told?.Status, told?.Output], ["passing", "alive"]);
+    const expired = "TTL expired (last output before timeout follows): alive";
+    await insist(
+      async () => {
+        await breath(agent.ports.http);
+        return (await checks())["last-words"];
+      },
+      (check) => check?.Status === "critical" && check.Output === expired,
+    );
+    await until<Check[]>(agent, "/v1/health/node/n1", (shown) =>
+      shown.some(({ CheckID, Status }) => CheckID === "last-words" && Status === "critical"),
+    );
+    assert.equal((await checks())["heartbeat"]?.Status, "passing");
   });
 
   it("maintenance takes a service out of DNS and puts it back", needsDig, async () => {

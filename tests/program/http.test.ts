@@ -39,7 +39,7 @@ describe("the HTTP API of a running agent", () => {
     assert.equal(await acquire(other), "false");
     await agent.request("PUT", `/v1/session/destroy/${holder}`);
     assert.equal(await acquire(other), "true");
-    const delayed = await create('{"LockDelay":"15s"}');
+    const delayed = await create('{"LockDelay":"60s"}');
     await agent.request("PUT", `/v1/kv/lead?release=${other}`);
     assert.equal(await acquire(delayed), "true");
     await agent.request("PUT", `/v1/session/destroy/${delayed}`);

@@ -6,6 +6,7 @@ import { createStreams } from "../../adapters/node-api/streams.ts";
 import type { Address } from "../../core/ports/net.ts";
 import type { ByteStream } from "../../core/ports/streams.ts";
 import { text, utf8 } from "../../core/types/bytes.ts";
+import { ample } from "../contract/subject.ts";
 import { assert, describe, it } from "../support/harness.ts";
 
 /** Fires everything due, in order. */
@@ -50,7 +51,7 @@ async function serving(act: (dial: () => Promise<ByteStream>, clock: HandClock) 
     limits: { headerBytesMax: 65_536, connectionsPerClientMax: () => 100 },
   });
   try {
-    await act(() => streams.connect(listener.local as Address, { timeout: 5_000 }), clock);
+    await act(() => streams.connect(listener.local as Address, { timeout: ample }), clock);
   } finally {
     const closed = listener.close(0);
     clock.turn(1);

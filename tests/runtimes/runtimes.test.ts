@@ -23,6 +23,7 @@ import { randomContract } from "../contract/random.ts";
 import { streamsContract } from "../contract/streams.ts";
 import { telemetryContract } from "../contract/telemetry.ts";
 import { tlsContract } from "../contract/tls.ts";
+import { freePorts } from "../support/free-ports.ts";
 
 const name = "Bun" in globalThis ? "bun" : "Deno" in globalThis ? "deno" : "node";
 
@@ -42,6 +43,7 @@ const real = {
   name,
   runtime: create({ logSink: (line) => lines.push(line) }),
   address: "127.0.0.1",
+  port: async (): Promise<number> => (await freePorts(1))[0] as number,
   run: (body: () => Promise<void>): Promise<void> => body(),
   gaps: gaps[name] ?? {},
 };
@@ -66,6 +68,7 @@ const simulated = {
   name: "sim",
   runtime: host.runtime,
   address: host.address,
+  port: async (): Promise<number> => 0,
   run: (body: () => Promise<void>): Promise<void> => world.run(body()),
   gaps: gaps["sim"] ?? {},
 };

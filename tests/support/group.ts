@@ -13,9 +13,9 @@
  */
 import { join } from "node:path";
 import { assert } from "./harness.ts";
+import { insist, patience } from "./patience.ts";
 import { freePorts, type Ports, type Response, RunningAgent, request, temporaryFolder } from "./program.ts";
 
-const patience = 90_000;
 /** As many writes may be on their way whose clients gave up. */
 const looksMax = 20;
 
@@ -241,6 +241,13 @@ export async function portsFor(count: number): Promise<Ports[]> {
   });
 }
 
+/** Lets a server hold a question for a moment, where what is asked for cannot be waited for. */
+export async function breath(port: number): Promise<void> {
+  const path = "/v1/kv/none?stale";
+  const { headers } = await request(port, "GET", path);
+  await request(port, "GET", `${path}&index=${headers["x-consul-index"] ?? "0"}&wait=100ms`);
+}
+
 /** Asks until the answer satisfies; the server holds each question while it knows no leader, or until what is watched changes. */
 export async function answered(port: number, path: string, holds: (answer: Response) => boolean): Promise<Response> {
   const deadline = Date.now() + patience;
@@ -250,6 +257,7 @@ export async function answered(port: number, path: string, holds: (answer: Respo
     const answer = await request(port, "GET", index === "0" ? path : `${path}${separator}index=${index}&wait=30s`);
     if (holds(answer)) return answer;
     assert.ok(Date.now() < deadline, `${path}: ${answer.status} ${answer.body.slice(0, 200)}`);
+    if (answer.headers["x-consul-index"] === undefined && answer.status !== 500) await breath(port);
     index = answer.status === 500 ? "0" : String(answer.headers["x-consul-index"] ?? "0");
   }
 }
@@ -257,6 +265,24 @@ export async function answered(port: number, path: string, holds: (answer: Respo
 /** As {@link answered}, for a body of JSON that comes with status 200. */
 export async function until<Body>(port: number, path: string, holds: (body: Body) => boolean): Promise<Body> {
   const { body } = await answered(port, path, (answer) => answer.status === 200 && holds(JSON.parse(answer.body) as Body));
+  return JSON.parse(body) as Body;
+}
+
+/**
+ * The first answer that is one, and must be right at once: 500 says that the server found no leader to ask, as during an
+ * election, or lost it while it asked.
+ */
+export function read(port: number, path: string, host?: string): Promise<Response> {
+  return insist(
+    () => request(port, "GET", path, undefined, {}, host),
+    ({ status }) => status !== 500,
+  );
+}
+
+/** As {@link read}, for a body of JSON that comes with status 200. */
+export async function readJson<Body>(port: number, path: string): Promise<Body> {
+  const { status, body } = await read(port, path);
+  assert.equal(status, 200, `${path}: ${body}`);
   return JSON.parse(body) as Body;
 }
 

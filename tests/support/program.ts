@@ -3,13 +3,14 @@
  * Each agent gets a folder and ports of its own on 127.0.0.1; everything started here is gone when the test ends.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { claimGround, type OwnGround, ownGround } from "./own-ground.ts";
+import { freePorts } from "./free-ports.ts";
+import { insist } from "./patience.ts";
+
+export { freePorts };
 
 export const root = process.env["TEST_ROOT"] as string;
 export const consulPath = join(root, "scripts/consul");
@@ -32,6 +33,9 @@ function missingProgram(name: string, debianPackage: string): string | false {
   console.log(`SKIPPED: ${reason}`);
   return reason;
 }
+
+/** An agent that stands still answers when it goes on. */
+export const digPatience: readonly string[] = ["+time=60", "+tries=2"];
 
 export interface Ports {
   readonly http: number;
@@ -71,42 +75,6 @@ export function run(
     // It may have ended without reading.
     child.stdin.on("error", () => {});
     child.stdin.end(options.stdin ?? "");
-  });
-}
-
-let ground: OwnGround | undefined;
-let nextPort = 0;
-
-/** Ports free for TCP and UDP on 127.0.0.1. Each is given out once: a server that is down for a while finds its own free. */
-export async function freePorts(count: number): Promise<number[]> {
-  const found: number[] = [];
-  while (found.length < count) {
-    if (ground === undefined || nextPort === ground.portEnd) {
-      const next = ground === undefined ? await ownGround() : await claimGround();
-      // Another call may have been here meanwhile.
-      if (next !== ground) nextPort = next.portFirst;
-      ground = next;
-      continue;
-    }
-    const port = nextPort++;
-    if ((await tcpFree(port)) && (await udpFree(port))) found.push(port);
-  }
-  return found;
-}
-
-function tcpFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
-
-function udpFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.once("error", () => resolve(false));
-    socket.bind(port, "127.0.0.1", () => socket.close(() => resolve(true)));
   });
 }
 
@@ -224,6 +192,15 @@ export class RunningAgent {
     });
   }
 
+  /** As {@link consul}, again until it succeeds: in a group with quick elections one may come between at any time. */
+  insist(args: readonly string[]): Promise<Finished> {
+    return insist(
+      () => this.consul(args),
+      ({ code }) => code === 0,
+      ({ stdout, stderr }) => `${args.join(" ")}: ${stdout}${stderr}\n${this.#output.slice(-4000)}`,
+    );
+  }
+
   request(method: string, path: string, body?: string, headers: Record<string, string> = {}): Promise<Response> {
     return request(this.ports.http, method, path, body, headers, this.address);
   }
@@ -235,7 +212,7 @@ export class RunningAgent {
   }
 
   async dig(...args: readonly string[]): Promise<string> {
-    return (await run("dig", [`@${this.address}`, "-p", String(this.ports.dns), "+time=2", "+tries=1", ...args])).stdout;
+    return (await run("dig", [`@${this.address}`, "-p", String(this.ports.dns), ...digPatience, ...args])).stdout;
   }
 }
 

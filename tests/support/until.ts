@@ -1,8 +1,6 @@
 /** Waiting for a cluster to do what it does by itself, by Consul's own means: blocking queries. */
+import { patience } from "./patience.ts";
 import type { RunningAgent } from "./program.ts";
-
-/** For elections, gossip and anti-entropy on a busy machine. It is patience, not a measure. */
-const patience = 60_000;
 
 /** Resolves with the first answer that satisfies; one question is out at a time, and it blocks where the path can. */
 export async function until<Body>(agent: RunningAgent, path: string, holds: (body: Body) => boolean): Promise<Body> {
