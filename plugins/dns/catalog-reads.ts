@@ -1,7 +1,7 @@
 /** What DNS asks of the catalog: at once where this agent can answer, from a server otherwise; services' instances shared. */
 import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
 import type { AgentApi, Consistency } from "../../core/plugin/agent-api.ts";
-import type { Logger, Metrics } from "../../core/ports/mod.ts";
+import type { Counter, Logger, Metrics } from "../../core/ports/mod.ts";
 import { messageOf } from "../../core/types/errors.ts";
 import { type Eventually, then } from "./eventually.ts";
 import { ServiceView } from "./instances.ts";
@@ -22,10 +22,12 @@ const staleAfter = 5000;
 
 export class CatalogReads {
   readonly #parts: CatalogParts;
+  readonly #staleQueries: Counter;
   readonly #filling = new Set<string>();
 
   constructor(parts: CatalogParts) {
     this.#parts = parts;
+    this.#staleQueries = parts.metrics.counter("dns.stale_queries");
   }
 
   /** The instances that may be named. */
@@ -121,7 +123,7 @@ export class CatalogReads {
 
   #tooStale(lastContact: number, settings: Settings): boolean {
     if (!settings.config.dns.allowStale) return false;
-    if (lastContact > staleAfter) this.#parts.metrics.counter("dns.stale_queries").add(1);
+    if (lastContact > staleAfter) this.#staleQueries.add(1);
     return lastContact > settings.config.dns.maxStale;
   }
 }
