@@ -1,7 +1,7 @@
 /** What servers say of one another's health, and that the settings in the log are what the leader goes by. */
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { breath, Group, readJson, type Server } from "../support/group.ts";
+import { Group, readJson, type Server } from "../support/group.ts";
 import { insist } from "../support/patience.ts";
 
 interface Health {
@@ -39,11 +39,7 @@ describe("the health of three servers", () => {
   /** Asks all of them until it holds for their answers together: the leader looks every two seconds. */
   async function until(servers: readonly Server[], holds: (answers: readonly Health[]) => boolean): Promise<readonly Health[]> {
     const answers = await insist(
-      async () => {
-        const asked = await Promise.all(servers.map(healthAt));
-        await breath((servers[0] as Server).ports.http);
-        return asked;
-      },
+      () => Promise.all(servers.map(healthAt)),
       (asked) => asked.every((health) => health !== undefined) && holds(asked),
     );
     return answers as readonly Health[];

@@ -5,7 +5,6 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { assert, describe, it } from "../support/harness.ts";
-import { breath } from "../support/group.ts";
 import { insist } from "../support/patience.ts";
 import { needsDig, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
@@ -112,10 +111,7 @@ describe("checks of a service defined in a file", () => {
     assert.deepEqual([told?.Status, told?.Output], ["passing", "alive"]);
     const expired = "TTL expired (last output before timeout follows): alive";
     await insist(
-      async () => {
-        await breath(agent.ports.http);
-        return (await checks())["last-words"];
-      },
+      async () => (await checks())["last-words"],
       (check) => check?.Status === "critical" && check.Output === expired,
     );
     await until<Check[]>(agent, "/v1/health/node/n1", (shown) =>

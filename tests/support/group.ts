@@ -127,15 +127,17 @@ export class Group {
 
   /** Who leads, as every server that runs says. */
   async leader(): Promise<Server> {
-    const deadline = Date.now() + patience;
-    for (;;) {
-      await this.fresh();
-      const told = await Promise.all(this.running.map(async ({ agent }) => (await agent.json("/v1/status/leader")) as string));
-      const leader = this.byAddress(told[0] as string);
+    const told = await insist(
+      async () => {
+        await this.fresh();
+        return Promise.all(this.running.map(async ({ agent }) => (await agent.json("/v1/status/leader")) as string));
+      },
       // An election may have come between: then the next questions are held until it is over.
-      if (leader?.state === "running" && told.every((address) => address === told[0])) return leader;
-      assert.ok(Date.now() < deadline, `the servers do not agree who leads: ${told}`);
-    }
+      ([first, ...others]) =>
+        this.byAddress(first as string)?.state === "running" && others.every((address) => address === first),
+      (addresses) => `that the servers do not agree who leads: ${addresses}`,
+    );
+    return this.byAddress(told[0] as string) as Server;
   }
 
   async follower(): Promise<Server> {
@@ -241,25 +243,19 @@ export async function portsFor(count: number): Promise<Ports[]> {
   });
 }
 
-/** Lets a server hold a question for a moment, where what is asked for cannot be waited for. */
-export async function breath(port: number): Promise<void> {
-  const path = "/v1/kv/none?stale";
-  const { headers } = await request(port, "GET", path);
-  await request(port, "GET", `${path}&index=${headers["x-consul-index"] ?? "0"}&wait=100ms`);
-}
-
 /** Asks until the answer satisfies; the server holds each question while it knows no leader, or until what is watched changes. */
 export async function answered(port: number, path: string, holds: (answer: Response) => boolean): Promise<Response> {
-  const deadline = Date.now() + patience;
+  const separator = path.includes("?") ? "&" : "?";
   let index = "0";
-  for (;;) {
-    const separator = path.includes("?") ? "&" : "?";
-    const answer = await request(port, "GET", index === "0" ? path : `${path}${separator}index=${index}&wait=30s`);
-    if (holds(answer)) return answer;
-    assert.ok(Date.now() < deadline, `${path}: ${answer.status} ${answer.body.slice(0, 200)}`);
-    if (answer.headers["x-consul-index"] === undefined && answer.status !== 500) await breath(port);
-    index = answer.status === 500 ? "0" : String(answer.headers["x-consul-index"] ?? "0");
-  }
+  return insist(
+    async () => {
+      const answer = await request(port, "GET", index === "0" ? path : `${path}${separator}index=${index}&wait=30s`);
+      index = answer.status === 500 ? "0" : String(answer.headers["x-consul-index"] ?? "0");
+      return answer;
+    },
+    holds,
+    ({ status, body }) => `${path}: ${status} ${body.slice(0, 200)}`,
+  );
 }
 
 /** As {@link answered}, for a body of JSON that comes with status 200. */
@@ -288,11 +284,13 @@ export async function readJson<Body>(port: number, path: string): Promise<Body> 
 
 /** Until the write is acknowledged; it may be carried out more than once. Which failures it meets on the way is checked. */
 export async function write(port: number, key: string, value: string): Promise<void> {
-  const deadline = Date.now() + patience;
-  for (;;) {
-    const answer = await request(port, "PUT", `/v1/kv/${key}`, value);
-    if (answer.status === 200 && answer.body.trim() === "true") return;
-    assert.equal(answer.status, 500, answer.body);
-    assert.ok(Date.now() < deadline, answer.body);
-  }
+  await insist(
+    () => request(port, "PUT", `/v1/kv/${key}`, value),
+    ({ status, body }) => {
+      if (status === 200 && body.trim() === "true") return true;
+      assert.equal(status, 500, body);
+      return false;
+    },
+    ({ body }) => body,
+  );
 }

@@ -249,6 +249,13 @@ export function request(
 /** A folder that is removed when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "proconsul-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  process.once("exit", () => {
+    try {
+      // An agent that was just killed may still write.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+    } catch (error) {
+      console.log(`${folder} is left behind: ${error}`);
+    }
+  });
   return folder;
 }
