@@ -50,7 +50,7 @@ export class VirtualWorld {
 
   readonly clock: Clock = {
     monotonic: () => this.now,
-    wall: () => 1_600_000_000_000 + this.now,
+    wall: () => Math.floor(1_600_000_000_000 + this.now),
     after: (delay, fire) => {
       const due = this.at(delay, fire);
       return {
@@ -102,7 +102,7 @@ export class VirtualWorld {
   datagrams(): Datagrams {
     return {
       bind: async (at, receive) => {
-        const local = this.#place(at, this.#sockets);
+        const local = this.#place(at, "udp", this.#sockets);
         const key = formatAddress(local);
         this.#sockets.set(key, receive);
         return {
@@ -122,35 +122,56 @@ export class VirtualWorld {
   /** `host` is where connections come from. */
   streams(host: string): Streams {
     return {
-      connect: (to, { timeout }) =>
-        new Promise((resolve, reject) => {
-          const blocked = this.#cut.has(to.host) || this.#cut.has(host);
-          this.at(blocked ? timeout : 2 * this.delay, () => {
-            const accept = this.#listeners.get(formatAddress(to));
-            if (blocked) reject(new AgentError("timeout", { message: `dial tcp ${formatAddress(to)}: i/o timeout` }));
-            else if (accept === undefined) {
-              reject(
-                new AgentError("connection-refused", { message: `dial tcp ${formatAddress(to)}: connect: connection refused` }),
-              );
-            } else {
-              const [near, far] = streamPair({ host, port: this.#port++ }, to, (act) => this.#carry([host, to.host], act));
-              accept(far);
-              resolve(near);
-            }
-          });
-        }),
+      connect: (to, options) => this.#connect(host, to, options),
       listen: async (at, accept) => {
-        const local = this.#place(at, this.#listeners);
-        this.#listeners.set(formatAddress(local), accept);
-        return { local, close: async () => void this.#listeners.delete(formatAddress(local)) };
+        const local = this.#place(at, "tcp", this.#listeners);
+        const accepted = new Set<ByteStream>();
+        this.#listeners.set(formatAddress(local), (stream) => {
+          accepted.add(stream);
+          accept(stream);
+        });
+        return {
+          local,
+          close: async () => {
+            this.#listeners.delete(formatAddress(local));
+            for (const stream of accepted)
+              stream.abort(new AgentError("closed", { message: "use of closed network connection" }));
+          },
+        };
       },
     };
   }
 
-  #place(at: Address, taken: ReadonlyMap<string, unknown>): Address {
+  #connect(host: string, to: Address, { timeout, cancel }: Parameters<Streams["connect"]>[1]): ReturnType<Streams["connect"]> {
+    const dialing = `dial tcp ${formatAddress(to)}: `;
+    return new Promise((resolve, reject) => {
+      const fail = (code: "timeout" | "cancelled" | "connection-refused", message: string): void => {
+        due.act = undefined;
+        reject(new AgentError(code, { message: dialing + message }));
+      };
+      const blocked = this.#cut.has(to.host) || this.#cut.has(host);
+      const due = this.at(blocked ? timeout : 2 * this.delay, () => {
+        const accept = this.#listeners.get(formatAddress(to));
+        if (blocked) fail("timeout", "i/o timeout");
+        else if (accept === undefined) fail("connection-refused", "connect: connection refused");
+        else {
+          const [near, far] = streamPair({ host, port: this.#port++ }, to, (act) => this.#carry([host, to.host], act));
+          accept(far);
+          resolve(near);
+        }
+      });
+      const onCancel = (): void => fail("cancelled", "operation was canceled");
+      if (cancel?.aborted === true) onCancel();
+      else cancel?.addEventListener("abort", onCancel);
+    });
+  }
+
+  #place(at: Address, protocol: string, taken: ReadonlyMap<string, unknown>): Address {
     const local = at.port === 0 ? { host: at.host, port: this.#port++ } : at;
     if (taken.has(formatAddress(local))) {
-      throw new AgentError("address-in-use", { message: `listen ${formatAddress(local)}: bind: address already in use` });
+      throw new AgentError("address-in-use", {
+        message: `listen ${protocol} ${formatAddress(local)}: bind: address already in use`,
+      });
     }
     return local;
   }
