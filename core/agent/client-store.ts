@@ -22,6 +22,7 @@ import type {
   Shared,
   SharedRead,
   StoreApi,
+  WriteOptions,
 } from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
 import { decodeAutopilot, decodeGroupHealth, encodeAutopilot } from "../rpc/endpoints/autopilot.ts";
@@ -31,7 +32,9 @@ import { instancesByAddress, type ReadMethod, readMethodByKind } from "../rpc/en
 import { writeCalls } from "../rpc/endpoints/writes.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError, assert } from "../types/errors.ts";
+import type { Cancel } from "../types/cancel.ts";
 import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
+import { late } from "./late-cancel.ts";
 import { RemoteWatches } from "./remote-watches.ts";
 import type { ServerCalls } from "./server-calls.ts";
 
@@ -81,7 +84,7 @@ export class ClientStore implements StoreApi {
     const any = request as unknown as SharedRead<QueryKind, object>;
     const shared =
       blocking === undefined || blocking.minIndex <= 0
-        ? await this.#rendered(any, undefined)
+        ? await this.#rendered({ ...any, options: { ...any.options, ...cancelOf(blocking) } }, undefined)
         : await this.#watches.wait(any, blocking);
     return shared as Shared<Rendered>;
   }
@@ -91,7 +94,7 @@ export class ClientStore implements StoreApi {
     return undefined;
   }
 
-  async write(command: Command, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<CommandResult> {
+  async write(command: Command, options: WriteOptions = {}): Promise<CommandResult> {
     if (command.kind === "barrier") return this.#barrier();
     const calls = writeCalls(command);
     if (calls.length === 0) throw new AgentError("not-supported", { message: `Only a server may propose this: ${command.kind}` });
@@ -107,7 +110,7 @@ export class ClientStore implements StoreApi {
     return result;
   }
 
-  renewSession(id: string, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<boolean> {
+  renewSession(id: string, options: WriteOptions = {}): Promise<boolean> {
     const { datacenter, token } = this.#target(options);
     const args = {
       Datacenter: datacenter,
@@ -116,7 +119,7 @@ export class ClientStore implements StoreApi {
       ...encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 }),
     };
     // Renewed twice is renewed; still a write to whoever counts, as in Consul.
-    return this.#call("Session.Renew", args, false, (reply) => new Fields(reply).list("Sessions").length > 0);
+    return this.#call("Session.Renew", args, false, (reply) => new Fields(reply).list("Sessions").length > 0, options.cancel);
   }
 
   /** Who leads, as a server knows it: "ip:port", "" for nobody. */
@@ -225,7 +228,9 @@ export class ClientStore implements StoreApi {
       ...method.encode(query, datacenter),
     };
     const timeout = callTimeout + wait * (1 + jitterShare);
-    return this.#options.calls.call({ method: method.method, args, isRead: true, timeout, cancel: blocking?.cancel }, (reply) => {
+    const { calls, clock } = this.#options;
+    const cancel = blocking?.cancel ?? late(clock, options.cancel);
+    return calls.call({ method: method.method, args, isRead: true, timeout, cancel }, (reply) => {
       const fields = new Fields(reply);
       return { meta: decodeQueryMeta(fields), answer: method.decodeAnswer(fields, query) };
     });
@@ -247,11 +252,11 @@ export class ClientStore implements StoreApi {
   #write<Reply>(
     method: string,
     args: { readonly [field: string]: Encodable },
-    options: { readonly datacenter?: string; readonly token?: string },
+    options: WriteOptions,
     decode: (reply: Value) => Reply,
   ): Promise<Reply> {
     const { datacenter, token } = this.#target(options);
-    return this.#call(method, { Datacenter: datacenter, Token: token, ...args }, false, decode);
+    return this.#call(method, { Datacenter: datacenter, Token: token, ...args }, false, decode, options.cancel);
   }
 
   /** A read that a majority stands for: whatever was written before is in the catalog that answers next. */
@@ -260,8 +265,15 @@ export class ClientStore implements StoreApi {
     return { kind: "done" };
   }
 
-  #call<Reply>(method: string, args: Encodable, isRead: boolean, decode: (reply: Value) => Reply): Promise<Reply> {
-    return this.#options.calls.call({ method, args, isRead, timeout: callTimeout }, decode);
+  #call<Reply>(
+    method: string,
+    args: Encodable,
+    isRead: boolean,
+    decode: (reply: Value) => Reply,
+    cancel?: Cancel,
+  ): Promise<Reply> {
+    const { calls, clock } = this.#options;
+    return calls.call({ method, args, isRead, timeout: callTimeout, cancel: late(clock, cancel) }, decode);
   }
 
   #target({ datacenter, token }: { readonly datacenter?: string; readonly token?: string }): {
@@ -270,6 +282,10 @@ export class ClientStore implements StoreApi {
   } {
     return { datacenter: datacenter || this.#options.config().datacenter, token: token ?? "" };
   }
+}
+
+function cancelOf(blocking: Blocking | undefined): { readonly cancel?: Cancel } {
+  return blocking?.cancel === undefined ? {} : { cancel: blocking.cancel };
 }
 
 function texts(reply: Value): readonly string[] {

@@ -5,7 +5,16 @@
 import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type {
+  Blocking,
+  Consistency,
+  ReadMeta,
+  ReadOptions,
+  Shared,
+  SharedRead,
+  StoreApi,
+  WriteOptions,
+} from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Counter, type Metrics, noMetrics } from "../ports/telemetry.ts";
 import { AgentError } from "../types/errors.ts";
@@ -63,12 +72,12 @@ export class LimitedStore implements StoreApi {
     return found;
   }
 
-  async write(command: Command, options?: { readonly datacenter?: string; readonly token?: string }): Promise<CommandResult> {
+  async write(command: Command, options?: WriteOptions): Promise<CommandResult> {
     this.#take();
     return this.#store.write(command, options);
   }
 
-  async renewSession(id: string, options?: { readonly datacenter?: string; readonly token?: string }): Promise<boolean> {
+  async renewSession(id: string, options?: WriteOptions): Promise<boolean> {
     this.#take();
     return this.#store.renewSession(id, options);
   }

@@ -9,6 +9,7 @@ import { decodeFilter, decodeQueryOptions, encodeQueryMeta } from "../rpc/endpoi
 import { encodeCheck, encodeCheckedInstance, encodeService } from "../rpc/endpoints/wire-records.ts";
 import { encodeMap, listOrNil } from "../rpc/endpoints/wire-values.ts";
 import type { RpcHandler } from "../rpc/server.ts";
+import type { Cancel } from "../types/cancel.ts";
 import { requestDatacenter } from "./rpc-request.ts";
 
 type Page = (store: StoreApi, args: Fields, options: ReadOptions) => Promise<{ readonly [field: string]: Encodable }>;
@@ -20,7 +21,7 @@ export function dumpHandlers(store: StoreApi): readonly (readonly [method: strin
       const { consistency, token, minIndex, wait } = decodeQueryOptions(args);
       const where = { token, datacenter: requestDatacenter(args) };
       const blocking = minIndex === 0 ? undefined : { minIndex, wait, cancel: call.cancel };
-      const meta = await waitForChange(store, { consistency, ...where }, blocking);
+      const meta = await waitForChange(store, { consistency, ...where }, call.cancel, blocking);
       // What is read after the wait is no older than its index: it needs no further proof of freshness.
       const fields = await page(store, args, { consistency: "stale", ...where });
       return { ...encodeQueryMeta(meta), ...fields };
@@ -82,14 +83,19 @@ const watched: readonly Query[] = [{ kind: "nodes" }, { kind: "services" }, { ki
 /** Only the index of these reads is of interest. */
 const noRendering = { bytes: 64 };
 
-async function waitForChange(store: StoreApi, options: ReadOptions, blocking: Blocking | undefined): Promise<ReadMeta> {
-  const read = (query: Query, within?: Blocking): Promise<Shared<object>> => {
+async function waitForChange(
+  store: StoreApi,
+  options: ReadOptions,
+  cancel: Cancel,
+  blocking: Blocking | undefined,
+): Promise<ReadMeta> {
+  const read = (query: Query, within: Blocking): Promise<Shared<object>> => {
     const { consistency, datacenter = "", token = "" } = options;
     const key = `rpc dump\n${consistency}\n${datacenter}\n${token}\n${query.kind}`;
     const shared: SharedRead<QueryKind, object> = { key, query, options, render: () => noRendering };
-    return within === undefined ? store.readShared(shared) : store.readShared(shared, within);
+    return store.readShared(shared, within);
   };
-  const current = latest(await Promise.all(watched.map((query) => read(query))));
+  const current = latest(await Promise.all(watched.map((query) => read(query, { minIndex: 0, wait: 0, cancel }))));
   if (blocking === undefined || current.index > blocking.minIndex) return current;
   // The first that changes answers; the others' waiting ends with it, or with the caller.
   const end = new CancelSource();

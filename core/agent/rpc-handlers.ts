@@ -110,9 +110,7 @@ async function read(options: RpcEndpointsOptions, method: ReadMethod, args: Fiel
     options: readOptions,
     render: (answer) => encodedReply(method.encodeAnswer(answer, query)),
   };
-  const shared = await (minIndex === 0
-    ? store.readShared(request)
-    : store.readShared(request, { minIndex, wait, cancel: call.cancel }));
+  const shared = await store.readShared(request, { minIndex, wait, cancel: call.cancel });
   return { ...encodeQueryMeta(metaOf(method.kind, shared.meta)), ...shared.rendered.fields };
 }
 
@@ -137,9 +135,9 @@ function plain(_name: string, value: unknown): unknown {
   return value instanceof Uint8Array ? [...value] : value;
 }
 
-async function write(options: RpcEndpointsOptions, command: Command, args: Fields): Promise<CommandResult> {
+async function write(options: RpcEndpointsOptions, command: Command, args: Fields, call: RpcCall): Promise<CommandResult> {
   const datacenter = requestDatacenter(args);
-  const result = await options.store.write(command, { datacenter, token: args.text("Token") });
+  const result = await options.store.write(command, { datacenter, token: args.text("Token"), cancel: call.cancel });
   if (result.kind === "rejected") throw new AgentError("rejected", { message: result.message });
   return result;
 }
@@ -150,34 +148,34 @@ function writeHandlers(options: RpcEndpointsOptions, coordinates: CoordinateBatc
   return [
     [
       "Catalog.Register",
-      async (args) => {
-        await write(options, decodeRegister(args, now()), args);
+      async (args, call) => {
+        await write(options, decodeRegister(args, now()), args, call);
         return none;
       },
     ],
     [
       "Catalog.Deregister",
-      async (args) => {
-        await write(options, decodeDeregister(args, now()), args);
+      async (args, call) => {
+        await write(options, decodeDeregister(args, now()), args, call);
         return none;
       },
     ],
     [
       "KVS.Apply",
-      async (args) => {
+      async (args, call) => {
         requestDatacenter(args);
         const op = decodeKvOp(args);
-        return encodeKvResult(op, await write(options, { kind: "kv", op, now: now() }, args));
+        return encodeKvResult(op, await write(options, { kind: "kv", op, now: now() }, args, call));
       },
     ],
-    ["Txn.Apply", async (args) => encodeTxnResult(await write(options, decodeTxn(args, now()), args))],
+    ["Txn.Apply", async (args, call) => encodeTxnResult(await write(options, decodeTxn(args, now()), args, call))],
     [
       "Coordinate.Update",
-      async (args) => {
+      async (args, call) => {
         const datacenter = requestDatacenter(args);
         const update = decodeCoordinateUpdate(args);
         if (datacenter === options.config().datacenter) coordinates.add(update);
-        else await write(options, { kind: "coordinates", updates: [update] }, args);
+        else await write(options, { kind: "coordinates", updates: [update] }, args, call);
         return none;
       },
     ],
@@ -189,24 +187,24 @@ function sessionHandlers(options: RpcEndpointsOptions): readonly NamedHandler[] 
   return [
     [
       "Session.Apply",
-      async (args) => {
+      async (args, call) => {
         requestDatacenter(args);
         const request = decodeSessionOp(args);
         if (request.op === "destroy") {
-          await write(options, { kind: "sessionDestroy", id: request.id, now: store.now() }, args);
+          await write(options, { kind: "sessionDestroy", id: request.id, now: store.now() }, args, call);
           return "";
         }
         const fault = sessionFault(request.session, config().sessionTtlMin);
         if (fault !== undefined) throw new AgentError("rejected", { message: fault });
         const session = { ...request.session, id: uuid(crypto) };
-        const result = await write(options, { kind: "sessionCreate", session, now: store.now() }, args);
+        const result = await write(options, { kind: "sessionCreate", session, now: store.now() }, args, call);
         return result.kind === "session" ? result.id : session.id;
       },
     ],
     [
       "Session.Renew",
-      async (args) => {
-        const where = { datacenter: requestDatacenter(args), token: args.text("Token") };
+      async (args, call) => {
+        const where = { datacenter: requestDatacenter(args), token: args.text("Token"), cancel: call.cancel };
         const id = sessionId(args);
         const { answer, meta } = await store.read<"session">({ kind: "session", id }, { consistency: "default", ...where });
         const renewed = answer !== undefined && (await store.renewSession(id, where));

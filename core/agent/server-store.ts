@@ -16,14 +16,25 @@ import type { Command, CommandResult } from "../catalog/commands.ts";
 import type { Answers, QueryKind, QueryOf } from "../catalog/queries.ts";
 import { decodeInPlace, encode } from "../codec/cbor.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { Blocking, Consistency, ReadMeta, ReadOptions, Shared, SharedRead, StoreApi } from "../plugin/agent-api.ts";
+import type {
+  Blocking,
+  Consistency,
+  ReadMeta,
+  ReadOptions,
+  Shared,
+  SharedRead,
+  StoreApi,
+  WriteOptions,
+} from "../plugin/agent-api.ts";
 import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
 import { leadershipLost } from "../raft/waiters.ts";
 import { entryCommand } from "../raft/messages.ts";
 import type { Bytes } from "../types/bytes.ts";
+import type { Cancel } from "../types/cancel.ts";
 import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
 import type { ServerRequest } from "./forwarding.ts";
+import { late } from "./late-cancel.ts";
 import { WriteReceiver, WriteSender } from "./large-writes.ts";
 import type { Leader } from "./leader.ts";
 import { LeaderQuestions } from "./leader-questions.ts";
@@ -101,14 +112,14 @@ export class ServerStore implements StoreApi {
   ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
     const remote = this.#remote(options.datacenter);
     if (remote !== undefined) return remote.read<Kind>(query, options);
-    return this.#metrics.timed(query, this.#options.clock, this.#read<Kind>(query, options.consistency));
+    return this.#metrics.timed(query, this.#options.clock, this.#read<Kind>(query, options));
   }
 
   async #read<Kind extends QueryKind>(
     query: QueryOf<Kind>,
-    consistency: Consistency,
+    { consistency, cancel }: ReadOptions,
   ): Promise<{ meta: ReadMeta; answer: Answers[Kind] }> {
-    await this.#consistent(consistency);
+    await this.#consistent(consistency, { cancel, at: "soon" });
     const { index, answer } = this.#options.catalog.evaluate<Kind>(query);
     this.#noteQuery(query, answer);
     return { meta: this.#metaFor(consistency, index), answer };
@@ -134,7 +145,8 @@ export class ServerStore implements StoreApi {
   ): Promise<Shared<Rendered>> {
     const remote = this.#remote(request.options.datacenter);
     if (remote !== undefined) return remote.readShared(request, blocking);
-    await this.#consistent(request.options.consistency);
+    const at = blocking !== undefined && blocking.minIndex > 0 ? "once" : "soon";
+    await this.#consistent(request.options.consistency, { cancel: blocking?.cancel, at });
     const shared = await this.#options.shared.read(request, blocking);
     if (request.options.consistency === "stale" || this.#options.raft.isLeader()) return shared;
     return { meta: this.#metaFor(request.options.consistency, shared.meta.index), rendered: shared.rendered };
@@ -144,7 +156,7 @@ export class ServerStore implements StoreApi {
     return this.#mayAnswerNow(consistency) ? this.#options.shared.now<Rendered>(key) : undefined;
   }
 
-  async write(command: Command, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<CommandResult> {
+  async write(command: Command, options: WriteOptions = {}): Promise<CommandResult> {
     const remote = this.#remote(options.datacenter);
     if (remote !== undefined) return remote.write(command, options);
     const data = encode(command);
@@ -160,6 +172,7 @@ export class ServerStore implements StoreApi {
       there: (leader) =>
         this.#questions.ask(leader, false, () => this.#sender.send(leader, data, writeTimeout) as Promise<CommandResult>),
       repeatable: false,
+      ends: { cancel: options.cancel, at: "soon" },
     });
     if (here || value.kind !== "rejected") return value;
     return { kind: "rejected", message: forwardedPrefix + value.message };
@@ -170,13 +183,14 @@ export class ServerStore implements StoreApi {
     return (await this.#options.raft.propose(encode(command))).result as CommandResult;
   }
 
-  async renewSession(id: string, options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<boolean> {
+  async renewSession(id: string, options: WriteOptions = {}): Promise<boolean> {
     const remote = this.#remote(options.datacenter);
     if (remote !== undefined) return remote.renewSession(id, options);
     const { value } = await this.#atLeader({
       here: async () => this.#renewHere(id),
       there: async (leader) => (await this.#askToRead(leader, { kind: "renewSession", id })) === true,
       repeatable: true,
+      ends: { cancel: options.cancel, at: "soon" },
     });
     return value;
   }
@@ -270,7 +284,7 @@ export class ServerStore implements StoreApi {
   }
 
   /** Resolves when the catalog may answer with this consistency. */
-  async #consistent(consistency: Consistency): Promise<void> {
+  async #consistent(consistency: Consistency, ends?: Ends): Promise<void> {
     if (this.#mayAnswerNow(consistency)) {
       if (consistency === "consistent") this.#metrics.consistentRead.observe(0);
       return;
@@ -286,6 +300,7 @@ export class ServerStore implements StoreApi {
         await raft.whenApplied(checkedInteger(index) ?? Number.MAX_SAFE_INTEGER, readTimeout);
       },
       repeatable: true,
+      ends,
     });
     if (consistent) this.#metrics.consistentRead.observe(this.#options.clock.monotonic() - begun);
   }
@@ -306,9 +321,11 @@ export class ServerStore implements StoreApi {
     readonly there: (leader: NodeId) => Promise<Value>;
     /** Doing it twice does no harm. */
     readonly repeatable: boolean;
+    readonly ends: Ends | undefined;
   }): Promise<{ readonly here: boolean; readonly value: Value }> {
     const { raft, clock } = this.#options;
     let deadline: Millis | undefined;
+    let cancel: Cancel | undefined;
     for (;;) {
       if (this.#stopped) throw shuttingDown();
       const leader = raft.leader();
@@ -320,9 +337,12 @@ export class ServerStore implements StoreApi {
           if (!mayTryAgain(error, { here, repeatable: act.repeatable })) throw here ? error : forwarded(error);
         }
       }
-      deadline ??= clock.monotonic() + this.#options.config().rpcHoldTimeout;
+      if (deadline === undefined) {
+        deadline = clock.monotonic() + this.#options.config().rpcHoldTimeout;
+        cancel = act.ends?.at === "soon" ? late(clock, act.ends.cancel) : act.ends?.cancel;
+      }
       if (clock.monotonic() >= deadline) throw noLeader();
-      await this.#hold(deadline, leader !== undefined && leader === raft.leader() ? againAfter : undefined);
+      await this.#hold(deadline, leader !== undefined && leader === raft.leader() ? againAfter : undefined, cancel);
     }
   }
 
@@ -332,16 +352,22 @@ export class ServerStore implements StoreApi {
     return this.#options.elsewhere(datacenter);
   }
 
-  /** Until there is a leader, or for `pause`. Rejects with `no-leader` at the deadline, and when too many wait already. */
-  #hold(deadline: Millis, pause: Millis | undefined): Promise<void> {
+  /**
+   * Until there is a leader, or for `pause`. Rejects with `no-leader` at the deadline, and when too many wait already; with
+   * `cancelled` when nobody wants it any more.
+   */
+  #hold(deadline: Millis, pause: Millis | undefined, cancel: Cancel | undefined): Promise<void> {
+    if (cancel?.aborted === true) return Promise.reject(cancelled());
     if (this.#held.size >= heldMax) return Promise.reject(noLeader());
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
       const end = (settle: () => void): void => {
         timer.cancel();
+        cancel?.removeEventListener("abort", onCancel);
         this.#held.delete(held);
         settle();
       };
+      const onCancel = (): void => end(() => reject(cancelled()));
       const held: Held = {
         release: () => end(resolve),
         refuse: () => end(() => reject(shuttingDown())),
@@ -352,8 +378,15 @@ export class ServerStore implements StoreApi {
           ? clock.after(left, () => end(() => reject(noLeader())))
           : clock.after(Math.min(pause, left), () => end(resolve));
       this.#held.add(held);
+      cancel?.addEventListener("abort", onCancel);
     });
   }
+}
+
+/** When its client is gone, a request that waits for a leader ends: at once, or soon (late-cancel.ts). */
+interface Ends {
+  readonly cancel: Cancel | undefined;
+  readonly at: "once" | "soon";
 }
 
 interface Held {
@@ -420,6 +453,10 @@ function forwarded(error: unknown): unknown {
 
 function noLeader(): AgentError {
   return new AgentError("no-leader", { message: "No cluster leader" });
+}
+
+function cancelled(): AgentError {
+  return new AgentError("cancelled", { message: "The client went away" });
 }
 
 function shuttingDown(): AgentError {

@@ -52,10 +52,23 @@ export interface ReadOptions {
   /** "" or undefined: this agent's own. Another that is not reachable rejects with `no-datacenter`. */
   readonly datacenter?: string;
   readonly token?: string;
+  /**
+   * Aborted when nobody may want the answer any more. Who waits for a leader, or for a server that does not answer, then
+   * waits a moment longer at most; the promise rejects with `cancelled`. Not looked at by `readShared`, whose blocking has one.
+   */
+  readonly cancel?: Cancel;
+}
+
+export interface WriteOptions {
+  /** As in {@link ReadOptions}. */
+  readonly datacenter?: string;
+  readonly token?: string;
+  /** As in {@link ReadOptions}. What was under way may have been carried out. */
+  readonly cancel?: Cancel;
 }
 
 export interface Blocking {
-  /** Return when the result's index has passed this. 0 does not block. */
+  /** Return when the result's index has passed this. 0 does not block; `cancel` is then as in {@link ReadOptions}. */
   readonly minIndex: LogIndex;
   /** 0: the default. Bounded by `maxQueryTime`; up to a sixteenth is added at random. */
   readonly wait: Millis;
@@ -100,10 +113,10 @@ export interface StoreApi {
   sharedNow<Rendered extends object>(key: string, consistency: Consistency): Shared<Rendered> | undefined;
 
   /** Proposes to the leader and waits until applied. Rejects with `no-leader`, `timeout`, `too-large`; a `rejected` result is a value. */
-  write(command: Command, options?: { readonly datacenter?: string; readonly token?: string }): Promise<CommandResult>;
+  write(command: Command, options?: WriteOptions): Promise<CommandResult>;
 
   /** Restarts a session's TTL on the leader. False: no such session. */
-  renewSession(id: string, options?: { readonly datacenter?: string; readonly token?: string }): Promise<boolean>;
+  renewSession(id: string, options?: WriteOptions): Promise<boolean>;
 
   /** Milliseconds since 1970, for commands. */
   now(): number;

@@ -49,7 +49,7 @@ export class RpcClient {
    */
   async call(to: Address, method: string, args: Encodable, options: CallOptions = {}): Promise<Value> {
     if (options.cancel?.aborted) throw cancelled();
-    const session = await this.#session(to);
+    const session = await unless(options.cancel, this.#session(to));
     const lane = session.take();
     const stop = (error: Error) => lane.stream.abort(error);
     const onCancel = () => stop(cancelled());
@@ -227,6 +227,21 @@ const codes: readonly (readonly [text: string, code: ErrorCode])[] = [
 function failure(text: string): AgentError {
   const code = codes.find(([part]) => text.includes(part))?.[1] ?? "rejected";
   return new AgentError(code, { message: text });
+}
+
+/** What a promise gives, unless it is cancelled first: a dial goes on for whoever calls the same server next. */
+async function unless<Value>(cancel: Cancel | undefined, promise: Promise<Value>): Promise<Value> {
+  if (cancel === undefined) return promise;
+  let onCancel = (): void => {};
+  const end = new Promise<never>((_resolve, reject) => {
+    onCancel = () => reject(cancelled());
+    cancel.addEventListener("abort", onCancel);
+  });
+  try {
+    return await Promise.race([promise, end]);
+  } finally {
+    cancel.removeEventListener("abort", onCancel);
+  }
 }
 
 function cancelled(): AgentError {

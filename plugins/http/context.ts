@@ -1,7 +1,7 @@
 /** What every route needs, and the one way shared reads are served. */
 import type { Cancel } from "../../core/types/cancel.ts";
 import type { Answers, QueryKind, QueryOf } from "../../core/catalog/queries.ts";
-import type { AgentApi, ReadMeta } from "../../core/plugin/agent-api.ts";
+import type { AgentApi, Blocking, ReadMeta } from "../../core/plugin/agent-api.ts";
 import type { Clock } from "../../core/ports/clock.ts";
 import type { Crypto } from "../../core/ports/crypto.ts";
 import type { Host } from "../../core/ports/host.ts";
@@ -56,13 +56,16 @@ export async function serveShared<Kind extends QueryKind>(
 ): Promise<HttpReply> {
   const { parameters } = options;
   const { agent } = context;
-  const read = sharedRead(context, request, options, parameters.consistency);
   const showCache = options.cacheable === true && parameters.cached && agent.config.http.useCache;
-  const hit = showCache && agent.store.sharedNow(read.key, parameters.consistency) !== undefined;
+  // What a cache answers may be old: then any server may fill it, also while none leads.
+  const consistency = showCache ? "stale" : parameters.consistency;
+  const read = sharedRead(context, request, options, consistency, parameters.consistency);
+  const blocking = parameters.blocking ?? notBlocking(request);
+  const hit = showCache && agent.store.sharedNow(read.key, consistency) !== undefined;
   try {
-    let shared = await read.read(parameters.blocking);
+    let shared = await read.read(blocking);
     if (parameters.maxStale > 0 && shared.meta.lastContact > parameters.maxStale) {
-      shared = await sharedRead(context, request, options, "default").read(parameters.blocking);
+      shared = await sharedRead(context, request, options, "default", "default").read(blocking);
     } else if (parameters.maxStale === 0 && !showCache && parameters.options.token === undefined)
       remember(context, request, read);
     const { status, body } = shared.rendered;
@@ -81,21 +84,28 @@ export async function serveShared<Kind extends QueryKind>(
   }
 }
 
+/** For a read that answers at once, and may have to wait for somebody who can. */
+export function notBlocking({ cancel }: { readonly cancel: Cancel }): Blocking {
+  return { minIndex: 0, wait: 0, cancel };
+}
+
 function sharedRead<Kind extends QueryKind>(
   context: ApiContext,
   request: HttpRequest,
   options: SharedOptions<Kind>,
   consistency: ReadParameters["consistency"],
+  said: ReadParameters["consistency"],
 ): ReplyRead {
   const pretty = isPretty(request, context.agent);
-  const shown = options.showConsistency ? effectiveConsistency(consistency) : undefined;
+  const shown = options.showConsistency ? effectiveConsistency(said) : undefined;
   const { datacenter, token } = options.parameters.options;
   const onError = (error: unknown): HttpReply => errorReply(error, options.errorsCarryIndex ? unknownMeta : []);
   return replyRead<Kind>(context.agent, onError, {
     // The prefix keeps clear of the keys of other plugins: the store has one cache.
-    key: `http\n${options.key}\n${consistency}\n${datacenter ?? ""}\n${token ?? ""}\n${pretty ? "pretty" : ""}`,
+    key: `http\n${options.key}\n${consistency}\n${said}\n${datacenter ?? ""}\n${token ?? ""}\n${pretty ? "pretty" : ""}`,
     query: options.query,
-    options: { ...options.parameters.options, consistency },
+    // Not who asks now: this is kept for all who ask later.
+    options: { consistency, ...(datacenter === undefined ? {} : { datacenter }), ...(token === undefined ? {} : { token }) },
     render: (answer, meta) => options.render(answer, meta, pretty, shown),
   });
 }

@@ -105,7 +105,7 @@ export class DirectApi {
     const begun = this.#context.clock.monotonic();
     let status = 200;
     try {
-      const shared = await read.read(index === 0 ? undefined : { minIndex: index, wait, cancel: request.cancel });
+      const shared = await read.read({ minIndex: index, wait, cancel: request.cancel });
       status = shared.rendered.status;
       return await this.#answer(request, shared);
     } catch (error) {
@@ -149,7 +149,8 @@ export class DirectApi {
     const begun = clock.monotonic();
     try {
       const value = await request.body(agent.config.limits.kvMaxValueSize);
-      const effect = await writeKv(this.#context, kvOp(key, change, value), {});
+      // The request itself, for its `cancel`, which is made where it is needed.
+      const effect = await writeKv(this.#context, kvOp(key, change, value), request);
       return await this.#finish(request, booleanReply(effect, agent.config.devMode));
     } catch (error) {
       logError(this.#context, request, error);

@@ -4,7 +4,7 @@
  */
 import { parseDuration } from "../../core/config/duration.ts";
 import { goQuote } from "../../core/config/go-text.ts";
-import type { AgentApi, Blocking, Consistency, ReadOptions } from "../../core/plugin/agent-api.ts";
+import type { AgentApi, Blocking, Consistency, ReadOptions, WriteOptions } from "../../core/plugin/agent-api.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import type { HttpRequest } from "./extension.ts";
 import { parseUint64 } from "./go.ts";
@@ -29,7 +29,12 @@ export function readParameters(request: HttpRequest, agent: AgentApi, scope: "di
   const datacenter = readDatacenter(request, agent);
   const token = readToken(request);
   return {
-    options: { consistency, ...(datacenter === undefined ? {} : { datacenter }), ...(token === undefined ? {} : { token }) },
+    options: {
+      consistency,
+      cancel: request.cancel,
+      ...(datacenter === undefined ? {} : { datacenter }),
+      ...(token === undefined ? {} : { token }),
+    },
     consistency,
     blocking: readBlocking(request),
     cached,
@@ -111,11 +116,15 @@ export function readToken(request: HttpRequest): string | undefined {
   return token === undefined || token === "" ? undefined : token;
 }
 
-/** For proposals: where to and with whose rights. */
-export function writeOptions(request: HttpRequest, agent: AgentApi): { readonly datacenter?: string; readonly token?: string } {
+/** For proposals: where to, with whose rights, and who waits. */
+export function writeOptions(request: HttpRequest, agent: AgentApi): WriteOptions {
   const datacenter = readDatacenter(request, agent);
   const token = readToken(request);
-  return { ...(datacenter === undefined ? {} : { datacenter }), ...(token === undefined ? {} : { token }) };
+  return {
+    cancel: request.cancel,
+    ...(datacenter === undefined ? {} : { datacenter }),
+    ...(token === undefined ? {} : { token }),
+  };
 }
 
 /** Namespaces exist in Consul Enterprise alone; naming one is refused. Throws {@link Refusal}. */

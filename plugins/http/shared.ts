@@ -29,7 +29,7 @@ export interface RenderedBody {
 export interface ReplyRead {
   readonly key: string;
   readonly consistency: Consistency;
-  read(blocking: Blocking | undefined): Promise<Shared<RenderedBody>>;
+  read(blocking: Blocking): Promise<Shared<RenderedBody>>;
   onError(error: unknown): HttpReply;
 }
 
@@ -42,7 +42,7 @@ export function replyRead<Kind extends QueryKind>(
     key: shared.key,
     consistency: shared.options.consistency,
     onError,
-    read: (blocking) => (blocking === undefined ? agent.store.readShared(shared) : agent.store.readShared(shared, blocking)),
+    read: (blocking) => agent.store.readShared(shared, blocking),
   };
 }
 

@@ -1,6 +1,7 @@
 /** /v1/catalog/: nodes, services, and registering them directly. */
 import { checkTypeOf } from "../../../core/catalog/check-type.ts";
 import type { NodeRecord, ServiceInstance, ServiceRecord } from "../../../core/catalog/records.ts";
+import type { WriteOptions } from "../../../core/plugin/agent-api.ts";
 import {
   checkFields,
   deregisterRequest,
@@ -213,14 +214,11 @@ async function deregister(context: ApiContext, request: HttpRequest): Promise<Ht
 }
 
 /** The datacenter comes from the body alone: Consul 1.8 does not look at `?dc` here. */
-function target(
-  context: ApiContext,
-  request: HttpRequest,
-  body: DecodedFields,
-): { readonly datacenter?: string; readonly token?: string } {
+function target(context: ApiContext, request: HttpRequest, body: DecodedFields): WriteOptions {
   const datacenter = text(body["Datacenter"]);
   const token = readToken(request);
   return {
+    cancel: request.cancel,
     ...(datacenter === "" || datacenter === context.agent.config.datacenter ? {} : { datacenter }),
     ...(token === undefined ? {} : { token }),
   };

@@ -41,13 +41,16 @@ const watched: readonly Query[] = [{ kind: "nodes" }, { kind: "services" }, { ki
  * Waits as a blocking request asks, until any of {@link watched} changes. The page is read afterwards, so that it may
  * be a moment newer than its index says, never older.
  */
-async function waitFor(context: ApiContext, { options, blocking }: ReadParameters): Promise<ReadMeta> {
-  const read = (query: Query, within?: Blocking): Promise<Shared<typeof waited>> => {
+async function waitFor(context: ApiContext, { options: asked, blocking }: ReadParameters): Promise<ReadMeta> {
+  const { cancel, ...options } = asked;
+  const read = (query: Query, within: Blocking): Promise<Shared<typeof waited>> => {
     const key = `http ui\n${options.consistency}\n${options.datacenter ?? ""}\n${query.kind}`;
     const shared = { key, query, options, render: () => waited } as SharedRead<QueryKind, typeof waited>;
     return context.agent.store.readShared(shared, within);
   };
-  const current = latest(await Promise.all(watched.map((query) => read(query))));
+  const current = latest(
+    await Promise.all(watched.map((query) => read(query, { minIndex: 0, wait: 0, ...(cancel === undefined ? {} : { cancel }) }))),
+  );
   if (blocking === undefined || current.index > blocking.minIndex) return current;
   const others = new AbortController();
   const stop = (): void => others.abort();

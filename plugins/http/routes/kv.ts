@@ -1,6 +1,7 @@
 /** /v1/kv/: the key-value store. */
 import type { KvOp } from "../../../core/catalog/commands.ts";
 import type { KvRecord } from "../../../core/catalog/records.ts";
+import type { WriteOptions } from "../../../core/plugin/agent-api.ts";
 import { type Bytes, emptyBytes } from "../../../core/types/bytes.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { type ApiContext, serveShared } from "../context.ts";
@@ -163,11 +164,7 @@ async function applyKv(context: ApiContext, request: HttpRequest, op: KvOp): Pro
 }
 
 /** Whether it took effect. Only operations with a condition can fail to. */
-export async function writeKv(
-  context: ApiContext,
-  op: KvOp,
-  options: { readonly datacenter?: string; readonly token?: string },
-): Promise<boolean> {
+export async function writeKv(context: ApiContext, op: KvOp, options: WriteOptions): Promise<boolean> {
   const { store } = context.agent;
   const result = await store.write({ kind: "kv", op, now: store.now() }, options);
   if (result.kind === "rejected") throw new AgentError("rejected", { message: result.message });

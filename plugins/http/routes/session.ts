@@ -3,6 +3,7 @@ import { parseDuration } from "../../../core/config/duration.ts";
 import type { NewSession } from "../../../core/catalog/commands.ts";
 import type { SessionRecord } from "../../../core/catalog/records.ts";
 import { sessionFault } from "../../../core/catalog/validate-session.ts";
+import type { WriteOptions } from "../../../core/plugin/agent-api.ts";
 import { uuid } from "../../../core/ports/crypto.ts";
 import type { Millis } from "../../../core/types/ids.ts";
 import { fields, list, readBody, rejected, text, texts } from "../bodies.ts";
@@ -181,11 +182,7 @@ async function renew(context: ApiContext, request: HttpRequest): Promise<HttpRep
   return jsonReply(`[${sessionJson(session)}]`, isPretty(request, agent));
 }
 
-async function find(
-  context: ApiContext,
-  id: string,
-  options: { readonly datacenter?: string; readonly token?: string },
-): Promise<SessionRecord | undefined> {
+async function find(context: ApiContext, id: string, options: WriteOptions): Promise<SessionRecord | undefined> {
   const { answer } = await context.agent.store.read<"session">({ kind: "session", id }, { consistency: "default", ...options });
   return answer;
 }

@@ -8,6 +8,7 @@ import type { StoreApi } from "../../../core/plugin/agent-api.ts";
 import { encode } from "../../../core/codec/cbor.ts";
 import { leadershipLost } from "../../../core/raft/waiters.ts";
 import { pieceBytesMax } from "../../../core/raft/pieces.ts";
+import { CancelSource } from "../../../core/rpc/cancel-source.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { AgentError, type ErrorCode } from "../../../core/types/errors.ts";
 import fc from "fast-check";
@@ -434,6 +435,49 @@ describe("a leader whose disk is behind those of its followers", () => {
 
   it("sends followers that ask to what is committed", async () => {
     assert.equal(await new Leading().store.serve({ kind: "readIndex", consistent: false }, "other"), 6);
+  });
+});
+
+describe("a request that waits for a leader, when its client goes", () => {
+  const query = { kind: "kvGet", key: "k" } as const;
+  const request = { key: "x", query, options: { consistency: "default" }, render: () => ({}) } as const;
+  const acts: readonly (readonly [string, number, (store: ServerStore, cancel: CancelSource) => Promise<unknown>])[] = [
+    ["a read", 1000, (store, cancel) => store.read<"kvGet">(query, { consistency: "consistent", cancel })],
+    ["a shared read", 1000, (store, cancel) => store.readShared(request, { minIndex: 0, wait: 0, cancel })],
+    ["a write", 1000, (store, cancel) => store.write(barrier, { cancel })],
+    ["a renewal", 1000, (store, cancel) => store.renewSession("s", { cancel })],
+    ["a blocking query", 0, (store, cancel) => store.readShared(request, { minIndex: 5, wait: 1000, cancel })],
+  ];
+  for (const [what, grace, act] of acts)
+    it(`is given up ${grace === 0 ? "at once" : "a second later"}, and leaves no timer: ${what}`, async () => {
+      const follower = new Follower();
+      follower.leader = undefined;
+      const client = new CancelSource();
+      const asked = watched(act(follower.store, client));
+      await follower.pass(2000);
+      client.abort("gone");
+      if (grace > 0) {
+        await follower.pass(grace - 50);
+        assert.equal(asked.done, false);
+        await follower.pass(50);
+      }
+      await assert.rejects(asked.promise, /The client went away/);
+      assert.equal(follower.clock.pending, 0);
+    });
+
+  it("is answered, when there is a leader in time", async () => {
+    const follower = new Follower();
+    follower.leader = undefined;
+    follower.answers = [5];
+    const client = new CancelSource();
+    const read = watched(follower.store.read<"kvGet">(query, { consistency: "default", cancel: client }));
+    await follower.pass(1000);
+    client.abort("gone");
+    await follower.pass(500);
+    follower.leader = "leader";
+    follower.store.onLeader();
+    await read.promise;
+    assert.equal(follower.clock.pending, 0);
   });
 });
 
