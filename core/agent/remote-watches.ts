@@ -17,12 +17,12 @@
  */
 import type { QueryKind } from "../catalog/queries.ts";
 import type { Blocking, Shared, SharedRead } from "../plugin/agent-api.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import type { Clock } from "../ports/clock.ts";
 import { CancelSource } from "../rpc/cancel-source.ts";
-import { Heap } from "../structures/heap.ts";
 import type { Cancel } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
 
 type Request = SharedRead<QueryKind, object>;
 
@@ -41,7 +41,7 @@ const jitterShare = 1 / 16;
 /** For the way there and back, before a waiter looks for itself. */
 const grace: Millis = 1000;
 
-interface Waiter {
+interface Waiter extends Deadline {
   readonly entry: Entry;
   readonly minIndex: LogIndex;
   /** From here on a reply without news will do. */
@@ -52,7 +52,6 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
   readonly cancel: Cancel | undefined;
   readonly onAbort: () => void;
-  heapAt: number;
 }
 
 interface Entry {
@@ -70,12 +69,11 @@ interface Flight {
 export class RemoteWatches {
   readonly #options: RemoteWatchesOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #deadlines = new Heap<Waiter>((left, right) => left.deadline < right.deadline);
-  #timer: Timer | undefined;
-  #timerAt: Millis = Number.POSITIVE_INFINITY;
+  readonly #deadlines: Deadlines<Waiter>;
 
   constructor(options: RemoteWatchesOptions) {
     this.#options = options;
+    this.#deadlines = new Deadlines(options.clock, (now) => this.#onDue(now));
   }
 
   /** For metrics, and for finding leaks. */
@@ -108,9 +106,8 @@ export class RemoteWatches {
       const deadline = due + asked * jitterShare + grace;
       const waiter: Waiter = { entry, minIndex, due, deadline, resolve, reject, cancel, onAbort, heapAt: -1 };
       entry.waiters.add(waiter);
-      this.#deadlines.push(waiter);
+      this.#deadlines.add(waiter);
       cancel?.addEventListener("abort", onAbort);
-      this.#arm();
       if (entry.flight === undefined) this.#fly(entry);
     });
   }
@@ -118,9 +115,7 @@ export class RemoteWatches {
   /** Rejects everyone who waits. */
   stop(closed: AgentError = new AgentError("closed", { message: "The agent is shutting down" })): void {
     for (const entry of [...this.#entries.values()]) this.#rejectAll(entry, closed);
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#deadlines.stop();
   }
 
   #fly(entry: Entry): void {
@@ -179,22 +174,9 @@ export class RemoteWatches {
     flight?.cancel.abort(undefined);
   }
 
-  /** An early timer does no harm: it finds nobody and is set again. */
-  #arm(): void {
-    const first = this.#deadlines.peek();
-    if (first === undefined || first.deadline >= this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = first.deadline;
-    const { clock } = this.#options;
-    this.#timer = clock.after(Math.max(0, first.deadline - clock.monotonic()), () => this.#onTimer());
-  }
-
-  #onTimer(): void {
-    this.#timer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
-    const now = this.#options.clock.monotonic();
+  #onDue(now: Millis): void {
     const late = new Map<Entry, Waiter[]>();
-    for (let first = this.#deadlines.peek(); first !== undefined && first.deadline <= now; first = this.#deadlines.peek()) {
+    for (let first = this.#deadlines.late(now); first !== undefined; first = this.#deadlines.late(now)) {
       this.#free(first);
       const others = late.get(first.entry);
       if (others === undefined) late.set(first.entry, [first]);
@@ -211,7 +193,6 @@ export class RemoteWatches {
         },
       );
     }
-    this.#arm();
   }
 }
 

@@ -17,12 +17,12 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Answers, QueryKind, QueryOf, Topic } from "../catalog/queries.ts";
 import type { Follower, Unwatch } from "../catalog/watch.ts";
 import type { Blocking, ReadMeta, Shared, SharedRead } from "../plugin/agent-api.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import type { Clock } from "../ports/clock.ts";
 import { between, type Random } from "../ports/random.ts";
-import { Heap } from "../structures/heap.ts";
 import type { Cancel } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
 
 /** Consul adds up to this share of the wait at random, so that clients do not come back in step. */
 const jitterShare = 1 / 16;
@@ -51,7 +51,7 @@ export interface SharedReadsOptions {
   readonly onQuery?: (query: QueryOf<QueryKind>, found: boolean) => void;
 }
 
-interface Waiter {
+interface Waiter extends Deadline {
   readonly entry: Entry;
   readonly minIndex: LogIndex;
   readonly deadline: Millis;
@@ -59,7 +59,6 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
   readonly cancel: Cancel | undefined;
   readonly onAbort: () => void;
-  heapAt: number;
 }
 
 interface Entry {
@@ -88,12 +87,11 @@ export class SharedReads {
   /** Entries with a rendering, oldest first. */
   readonly #rendered = new Set<Entry>();
   #renderedBytes = 0;
-  readonly #deadlines = new Heap<Waiter>((left, right) => left.deadline < right.deadline);
-  #timer: Timer | undefined;
-  #timerAt: Millis = Number.POSITIVE_INFINITY;
+  readonly #deadlines: Deadlines<Waiter>;
 
   constructor(options: SharedReadsOptions) {
     this.#options = options;
+    this.#deadlines = new Deadlines(options.clock, (now) => this.#onDue(now));
     this.#renderedMax = options.limits.renderedMax ?? renderedMaxDefault;
     this.#renderedBytesMax = options.limits.renderedBytesMax ?? renderedBytesMaxDefault;
     this.#waitersMax = options.limits.waitersMax ?? waitersMaxDefault;
@@ -145,9 +143,7 @@ export class SharedReads {
       this.#rejectAll(entry, new AgentError("closed", { message: "The agent is shutting down" }));
       this.#drop(entry);
     }
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#deadlines.stop();
   }
 
   /** The entry for a request, up to date; with the answer where it had to be evaluated. */
@@ -274,9 +270,8 @@ export class SharedReads {
       };
       const waiter: Waiter = { entry, minIndex, deadline, resolve, reject, cancel, onAbort, heapAt: -1 };
       entry.waiters.add(waiter);
-      this.#deadlines.push(waiter);
+      this.#deadlines.add(waiter);
       cancel?.addEventListener("abort", onAbort);
-      this.#arm();
     });
   }
 
@@ -298,20 +293,8 @@ export class SharedReads {
     }
   }
 
-  /** An early timer does no harm: it finds nothing due and is set again. */
-  #arm(): void {
-    const first = this.#deadlines.peek();
-    if (first === undefined || first.deadline >= this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timerAt = first.deadline;
-    this.#timer = this.#options.clock.after(Math.max(0, first.deadline - this.#options.clock.monotonic()), () => this.#onTimer());
-  }
-
-  #onTimer(): void {
-    this.#timer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
-    const now = this.#options.clock.monotonic();
-    for (let first = this.#deadlines.peek(); first !== undefined && first.deadline <= now; first = this.#deadlines.peek()) {
+  #onDue(now: Millis): void {
+    for (let first = this.#deadlines.late(now); first !== undefined; first = this.#deadlines.late(now)) {
       const { entry } = first;
       try {
         const answer = entry.follower?.changed === false ? undefined : this.#evaluate(entry);
@@ -321,7 +304,6 @@ export class SharedReads {
         this.#drop(entry);
       }
     }
-    this.#arm();
   }
 
   /** Keeps the renderings within their bounds: oldest first, sparing those used since the last look. */
