@@ -2,71 +2,148 @@
  * Keeps two agents out of one data directory. The lock file names the process that holds it; a file left by a process
  * that is gone is taken over.
  *
+ *   written under another name ─► linked to its own: there with its content, or refused because another one is there
+ *
  * A process id alone is not enough: after a reboot, or in a container, another process may have the same. Where the
  * system tells when a process began (Linux), that is part of the name.
  */
-import { promises as fs, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import type { Clock } from "../../core/ports/clock.ts";
+import type { Millis } from "../../core/types/ids.ts";
 import { AgentError } from "../../core/types/errors.ts";
-import { storageFailed } from "./files.ts";
+import { utf8 } from "../../core/types/bytes.ts";
+import { closing, type FileSystem, openFile, storageFailed } from "./file-system.ts";
 import { errnoOf } from "./go-errors.ts";
 
-const attemptsMax = 5;
+const attemptsMax = 10;
+/** How long a lock without its last character, the line break, may be one that is being written. */
+const unfinishedWait: Millis = 50;
+const unfinishedWaitsMax = 5;
+const contentBytesMax = 200;
+/** What `link` fails with where the file system has none. */
+const noLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EINVAL"]);
 /** Locks held by this process: the file alone could not tell us from a predecessor with our process id. */
 const held = new Set<string>();
+let written = 0;
 
 export interface DirectoryLock {
   release(): Promise<void>;
 }
 
+export interface LockOptions {
+  readonly clock: Pick<Clock, "after">;
+  readonly fileSystem: FileSystem;
+  readonly onTakenOver: (holder: string) => void;
+}
+
 /** Rejects with `storage-failed` when another process, or this one, has the directory open. */
-export async function lockDirectory(path: string, onTakenOver: (holder: string) => void): Promise<DirectoryLock> {
+export async function lockDirectory(path: string, { clock, fileSystem, onTakenOver }: LockOptions): Promise<DirectoryLock> {
   const self = `${process.pid} ${startOf(process.pid) ?? "-"}\n`;
-  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+  let waits = 0;
+  for (let attempt = 0; attempt < attemptsMax + unfinishedWaitsMax; attempt++) {
     if (held.has(path)) throw inUse(path, String(process.pid));
     try {
-      await fs.writeFile(path, self, { flag: "wx", mode: 0o600 });
-      held.add(path);
-      return {
-        release: async () => {
-          if (held.delete(path)) await fs.rm(path, { force: true });
-        },
-      };
+      if (await place(fileSystem, path, self)) {
+        held.add(path);
+        return { release: () => release(fileSystem, path, self) };
+      }
     } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw storageFailed(`lock the data directory with ${path}`, error);
+      throw storageFailed(`lock the data directory with ${path}`, error);
     }
-    const holder = await readHolder(path);
+    const holder = await readHolder(fileSystem, path);
     if (holder === undefined) continue; // released just now
-    if (isAlive(holder)) throw inUse(path, holder.split(" ")[0] ?? holder);
-    if (await remove(path, holder)) onTakenOver(holder.split(" ")[0] ?? holder);
+    if (!holder.endsWith("\n") && waits++ < unfinishedWaitsMax) {
+      await new Promise<void>((resolve) => clock.after(unfinishedWait, resolve));
+      continue;
+    }
+    if (isAlive(holder.trim())) throw inUse(path, pidOf(holder));
+    if (await remove(fileSystem, path, holder)) onTakenOver(pidOf(holder));
   }
   throw inUse(path, "unknown");
 }
 
+/** False when there is a lock. */
+async function place(fileSystem: FileSystem, path: string, content: string): Promise<boolean> {
+  const aside = `${path}.${process.pid}-${++written}.new`;
+  try {
+    await write(fileSystem, aside, content);
+    try {
+      await fileSystem.link(aside, path);
+      return true;
+    } catch (error) {
+      const code = errnoOf(error) ?? "";
+      if (code === "EEXIST") return false;
+      if (!noLinks.has(code)) throw error;
+    }
+  } finally {
+    await fileSystem.unlink(aside).catch(() => undefined); // not there, or only takes room
+  }
+  // Here another process may see it before it is whole; it waits a moment then.
+  try {
+    await write(fileSystem, path, content);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Leaves no part behind. */
+async function write(fileSystem: FileSystem, path: string, content: string): Promise<void> {
+  const handle = await openFile(fileSystem, path, "new");
+  try {
+    await closing(handle, (file) => file.writeFile(utf8(content)));
+  } catch (error) {
+    await fileSystem.unlink(path).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Removes the lock, unless somebody took it for stale and has one of his own there. Never rejects: left, it is stale. */
+async function release(fileSystem: FileSystem, path: string, self: string): Promise<void> {
+  if (!held.delete(path)) return;
+  try {
+    if ((await readHolder(fileSystem, path)) === self) await fileSystem.unlink(path);
+  } catch {}
+}
+
 /** Removes a stale lock, and no other that took its place meanwhile: of several that try, one gets the file. */
-async function remove(path: string, holder: string): Promise<boolean> {
+async function remove(fileSystem: FileSystem, path: string, holder: string): Promise<boolean> {
   const aside = `${path}.${process.pid}.stale`;
   try {
-    await fs.rename(path, aside);
+    await fileSystem.rename(path, aside);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return false;
     throw storageFailed(`take over ${path}`, error);
   }
-  const taken = await readHolder(aside);
-  if (taken !== undefined && taken !== holder) {
-    await fs.rename(aside, path);
-    return false;
+  const taken = await readHolder(fileSystem, aside);
+  try {
+    if (taken !== undefined && taken !== holder) {
+      await fileSystem.rename(aside, path);
+      return false;
+    }
+    await fileSystem.unlink(aside);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw storageFailed(`take over ${path}`, error);
   }
-  await fs.rm(aside, { force: true });
   return true;
 }
 
-async function readHolder(path: string): Promise<string | undefined> {
+async function readHolder(fileSystem: FileSystem, path: string): Promise<string | undefined> {
   try {
-    return (await fs.readFile(path, "utf8")).slice(0, 200).trim();
+    return await closing(await openFile(fileSystem, path, "read"), async (file) => {
+      const bytes = new Uint8Array(contentBytesMax);
+      const { bytesRead } = await file.read(bytes, 0, contentBytesMax, 0);
+      return String.fromCharCode(...bytes.subarray(0, bytesRead));
+    });
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw storageFailed(`read ${path}`, error);
   }
+}
+
+function pidOf(holder: string): string {
+  return holder.trim().split(" ")[0] ?? holder;
 }
 
 function isAlive(holder: string): boolean {

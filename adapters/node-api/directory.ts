@@ -1,39 +1,48 @@
 /** A directory on node:fs, which Node, Bun and Deno share. */
-import { promises as fs } from "node:fs";
 import { join } from "node:path";
 import type { Bytes } from "../../core/types/bytes.ts";
 import type { AgentError } from "../../core/types/errors.ts";
 import { assert } from "../../core/types/errors.ts";
 import type { Directory, OpenFile } from "../shared/directory.ts";
-import { makeDirectory, storageFailed, syncDirectory } from "./files.ts";
-
-const flags = { create: "w+", change: "r+", read: "r" } as const;
-const fileMode = 0o600;
+import {
+  type FileHandle,
+  type FileSystem,
+  makeDirectory,
+  nodeFileSystem,
+  openFile,
+  storageFailed,
+  syncDirectory,
+} from "./file-system.ts";
 
 export class NodeDirectory implements Directory {
   readonly path: string;
+  readonly #root: string;
+  readonly #fileSystem: FileSystem;
 
-  constructor(path: string) {
+  /** `root`: the data directory that it is in. */
+  constructor(path: string, root = path, fileSystem: FileSystem = nodeFileSystem) {
     this.path = path;
+    this.#root = root;
+    this.#fileSystem = fileSystem;
   }
 
   make(): Promise<void> {
-    return makeDirectory(this.path);
+    return makeDirectory(this.#fileSystem, this.path, this.#root);
   }
   list(): Promise<readonly string[]> {
-    return fs.readdir(this.path);
+    return this.#fileSystem.readdir(this.path);
   }
   async open(name: string, how: "create" | "change" | "read"): Promise<OpenFile> {
-    return new NodeOpenFile(await fs.open(join(this.path, name), flags[how], fileMode));
+    return new NodeOpenFile(await openFile(this.#fileSystem, join(this.path, name), how));
   }
   rename(from: string, to: string): Promise<void> {
-    return fs.rename(join(this.path, from), join(this.path, to));
+    return this.#fileSystem.rename(join(this.path, from), join(this.path, to));
   }
   remove(name: string): Promise<void> {
-    return fs.unlink(join(this.path, name));
+    return this.#fileSystem.unlink(join(this.path, name));
   }
   sync(): Promise<void> {
-    return syncDirectory(this.path);
+    return syncDirectory(this.#fileSystem, this.path);
   }
   failed(what: string, cause: unknown): AgentError {
     return storageFailed(what, cause);
@@ -41,9 +50,9 @@ export class NodeDirectory implements Directory {
 }
 
 class NodeOpenFile implements OpenFile {
-  readonly #handle: fs.FileHandle;
+  readonly #handle: FileHandle;
 
-  constructor(handle: fs.FileHandle) {
+  constructor(handle: FileHandle) {
     this.#handle = handle;
   }
 

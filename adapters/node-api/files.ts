@@ -5,83 +5,65 @@
  * under another name, synced, renamed over the old one, and the directory was synced. A failed sync is never retried:
  * afterwards nobody knows what the disk holds.
  */
-import { promises as fs } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 import type { FileStore } from "../../core/ports/storage.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import { unfinishedSuffix } from "../shared/directory.ts";
 import { checkedFileName } from "../shared/file-name.ts";
-import { errnoOf, goText } from "./go-errors.ts";
-
-const directoryMode = 0o755;
-const fileMode = 0o600;
-/** What a directory sync fails with where the platform has no such thing. */
-const unsupportedSync = new Set(["EPERM", "EACCES", "EISDIR", "EINVAL", "ENOTSUP"]);
+import {
+  closing,
+  type FileHandle,
+  type FileSystem,
+  makeDirectory,
+  nodeFileSystem,
+  openFile,
+  storageFailed,
+  syncDirectory,
+} from "./file-system.ts";
+import { errnoOf } from "./go-errors.ts";
 
 /** Bytes in a file; more cannot be a file of ours. */
 const fileBytesMax = 64 * 1024 * 1024;
-
-/** Makes additions to and removals from a directory durable. Windows has nothing of the kind, and needs nothing. */
-export async function syncDirectory(path: string): Promise<void> {
-  if (process.platform === "win32") return;
-  const handle = await fs.open(path, "r");
-  try {
-    await handle.sync();
-  } catch (error) {
-    if (!unsupportedSync.has(errnoOf(error) ?? "")) throw error;
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Creates a directory and its parents below `root`, durably. */
-export async function makeDirectory(path: string): Promise<void> {
-  const created = await fs.mkdir(path, { recursive: true, mode: directoryMode });
-  if (created === undefined) return;
-  // Each new directory is an addition to its parent.
-  for (let at = path; ; at = dirname(at)) {
-    await syncDirectory(dirname(at));
-    if (at === created || at === dirname(at)) return;
-  }
-}
+/** What replaceFile leaves behind when its process is killed. */
+const unfinishedPattern = /\.\d+-\d+\.tmp$/;
 
 /** Writes a whole file under another name, syncs it, and puts it in place of the old one. */
-export async function replaceFile(path: string, content: Bytes): Promise<void> {
+async function replaceFile(fileSystem: FileSystem, path: string, content: Bytes): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaries}${unfinishedSuffix}`;
   try {
-    const handle = await fs.open(temporary, "wx", fileMode);
-    try {
-      await handle.writeFile(content);
+    await closing(await openFile(fileSystem, temporary, "new"), async (handle) => {
+      await writeAll(handle, content);
       await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await fs.rename(temporary, path);
+    });
+    await fileSystem.rename(temporary, path);
   } catch (error) {
-    await fs.rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to tell
+    await fileSystem.unlink(temporary).catch(() => undefined); // the first error is the one to tell
     throw error;
   }
-  await syncDirectory(dirname(path));
+  await syncDirectory(fileSystem, dirname(path));
 }
 let temporaries = 0;
 
-/** An error of the disk in the words an operator needs. */
-export function storageFailed(what: string, cause: unknown): AgentError {
-  const full = errnoOf(cause) === "ENOSPC" ? ". Free some space and restart the agent" : "";
-  return new AgentError("storage-failed", { cause, message: `Cannot ${what}: ${goText(cause)}${full}` });
+async function writeAll(handle: FileHandle, content: Bytes): Promise<void> {
+  for (let done = 0; done < content.length; )
+    done += (await handle.write(content, done, content.length - done, null)).bytesWritten;
 }
 
 /** Small files below a directory. */
 export class NodeFileStore implements FileStore {
   readonly #root: string;
+  readonly #fileSystem: FileSystem;
+  /** Folders that are there for good. */
+  readonly #made = new Set<string>();
   /** Files and folders that are not ours to list or change. */
   readonly #reserved: ReadonlySet<string>;
   /** The last change of each name that is under way: changes of one name follow one another. */
   readonly #pending = new Map<string, Promise<void>>();
 
-  constructor(root: string, reserved: readonly string[]) {
+  constructor(root: string, reserved: readonly string[], fileSystem: FileSystem = nodeFileSystem) {
     this.#root = root;
+    this.#fileSystem = fileSystem;
     this.#reserved = new Set(reserved);
   }
 
@@ -89,15 +71,11 @@ export class NodeFileStore implements FileStore {
     const path = this.#path(name);
     await this.#pending.get(name);
     try {
-      const { size } = await fs.stat(path);
-      if (size > fileBytesMax)
-        throw new AgentError("too-large", { message: `Cannot read ${path}: ${size} bytes exceed the limit of ${fileBytesMax}` });
-      const content = await fs.readFile(path);
-      return new Uint8Array(content.buffer, content.byteOffset, content.length);
+      return await closing(await openFile(this.#fileSystem, path, "read"), (handle) => readAll(handle, path));
     } catch (error) {
       const code = errnoOf(error);
       if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
-      throw error instanceof AgentError ? error : storageFailed(`read ${path}`, error);
+      throw storageFailed(`read ${path}`, error);
     }
   }
 
@@ -105,21 +83,33 @@ export class NodeFileStore implements FileStore {
     // Taken now: the caller may change its bytes while earlier changes of this name are still under way.
     const copy = content.slice();
     return this.#inTurn(name, "write", async (path) => {
-      await makeDirectory(dirname(path));
-      await replaceFile(path, copy);
+      await this.#makeFolderOf(path);
+      await replaceFile(this.#fileSystem, path, copy);
+    });
+  }
+
+  append(name: string, content: Bytes, { sync = false }: { readonly sync?: boolean } = {}): Promise<void> {
+    const copy = content.slice();
+    return this.#inTurn(name, "write", async (path) => {
+      await this.#makeFolderOf(path);
+      await closing(await openFile(this.#fileSystem, path, "append"), async (handle) => {
+        await writeAll(handle, copy);
+        if (sync) await handle.sync();
+      });
+      if (sync) await syncDirectory(this.#fileSystem, dirname(path));
     });
   }
 
   delete(name: string): Promise<void> {
     return this.#inTurn(name, "remove", async (path) => {
       try {
-        await fs.unlink(path);
+        await this.#fileSystem.unlink(path);
       } catch (error) {
         const code = errnoOf(error);
         if (code === "ENOENT" || code === "ENOTDIR") return;
         throw error;
       }
-      await syncDirectory(dirname(path));
+      await syncDirectory(this.#fileSystem, dirname(path));
     });
   }
 
@@ -128,8 +118,15 @@ export class NodeFileStore implements FileStore {
     if (folder !== "") checkedFileName(folder.slice(0, -1));
     await Promise.all(this.#pending.values());
     const names: string[] = [];
-    await this.#collect(join(this.#root, folder), names);
+    await this.#collect(join(this.#root, folder), names, (name) => !name.endsWith(unfinishedSuffix));
     return names.filter((name) => name.startsWith(prefix)).sort();
+  }
+
+  /** Removes what processes that were killed had not finished. Harmless when it cannot be: it only takes room. */
+  async sweep(): Promise<void> {
+    const names: string[] = [];
+    await this.#collect(this.#root, names, (name) => unfinishedPattern.test(name));
+    for (const name of names) await this.#fileSystem.unlink(join(this.#root, name)).catch(() => undefined);
   }
 
   /** Waits for every change under way. */
@@ -137,10 +134,11 @@ export class NodeFileStore implements FileStore {
     await Promise.all(this.#pending.values());
   }
 
-  async #collect(directory: string, names: string[]): Promise<void> {
+  /** What is mounted or linked from elsewhere is a name, and is not gone into. */
+  async #collect(directory: string, names: string[], wanted: (name: string) => boolean): Promise<void> {
     let found: Awaited<ReturnType<typeof readTyped>>;
     try {
-      found = await readTyped(directory);
+      found = await readTyped(this.#fileSystem, directory);
     } catch (error) {
       const code = errnoOf(error);
       if (code === "ENOENT" || code === "ENOTDIR") return;
@@ -150,8 +148,8 @@ export class NodeFileStore implements FileStore {
       const path = join(directory, entry.name);
       const name = relative(this.#root, path).split(sep).join("/");
       if (this.#reserved.has(name)) continue;
-      if (entry.isDirectory()) await this.#collect(path, names);
-      else if (!entry.name.endsWith(unfinishedSuffix)) names.push(name);
+      if (entry.isDirectory()) await this.#collect(path, names, wanted);
+      else if (wanted(entry.name)) names.push(name);
     }
   }
 
@@ -173,6 +171,13 @@ export class NodeFileStore implements FileStore {
     return done;
   }
 
+  async #makeFolderOf(path: string): Promise<void> {
+    const folder = dirname(path);
+    if (this.#made.has(folder)) return;
+    await makeDirectory(this.#fileSystem, folder, this.#root);
+    this.#made.add(folder);
+  }
+
   #path(name: string): string {
     const checked = checkedFileName(name);
     for (const reserved of this.#reserved) {
@@ -184,6 +189,19 @@ export class NodeFileStore implements FileStore {
   }
 }
 
-function readTyped(directory: string) {
-  return fs.readdir(directory, { withFileTypes: true });
+function readTyped(fileSystem: FileSystem, directory: string) {
+  return fileSystem.readdir(directory, { withFileTypes: true });
+}
+
+async function readAll(handle: FileHandle, path: string): Promise<Bytes> {
+  const { size } = await handle.stat();
+  if (size > fileBytesMax)
+    throw new AgentError("too-large", { message: `Cannot read ${path}: ${size} bytes exceed the limit of ${fileBytesMax}` });
+  const bytes = new Uint8Array(size);
+  for (let done = 0; done < size; ) {
+    const { bytesRead } = await handle.read(bytes, done, size - done, done);
+    if (bytesRead === 0) return bytes.slice(0, done);
+    done += bytesRead;
+  }
+  return bytes;
 }

@@ -17,7 +17,8 @@ import { WalRaftStore } from "../shared/raft-store.ts";
 import { SnapshotFiles } from "../shared/snapshot-files.ts";
 import { NodeDirectory } from "./directory.ts";
 import { lockDirectory } from "./directory-lock.ts";
-import { makeDirectory, NodeFileStore, storageFailed } from "./files.ts";
+import { type FileSystem, makeDirectory, nodeFileSystem, storageFailed } from "./file-system.ts";
+import { NodeFileStore } from "./files.ts";
 
 const lockName = "proconsul.lock";
 
@@ -27,33 +28,40 @@ export interface OpenStorageOptions {
   readonly clock: Clock;
   readonly crypto: Crypto;
   readonly logger: Logger;
+  /** Default: node:fs. */
+  readonly fileSystem?: FileSystem;
 }
 
 /** Rejects with `storage-failed` when the directory cannot be used or another agent has it open. */
 export async function openStorage(options: OpenStorageOptions): Promise<Storage> {
-  const { dataDirectory, clock, crypto, logger } = options;
+  const { dataDirectory, clock, crypto, logger, fileSystem = nodeFileSystem } = options;
   if (dataDirectory === undefined) return memoryStorage();
   const root = resolve(dataDirectory);
   try {
-    await makeDirectory(root);
+    await makeDirectory(fileSystem, root);
   } catch (error) {
     throw storageFailed(`use ${root} as data directory`, error);
   }
-  const lock = await lockDirectory(join(root, lockName), (holder) => {
-    logger.log("warn", "took over the data directory of a process that is gone", { path: root, pid: holder });
+  const lock = await lockDirectory(join(root, lockName), {
+    clock,
+    fileSystem,
+    onTakenOver: (holder) => {
+      logger.log("warn", "took over the data directory of a process that is gone", { path: root, pid: holder });
+    },
   });
   try {
     const raft = new WalRaftStore({
-      directory: new NodeDirectory(join(root, "raft", "wal")),
+      directory: new NodeDirectory(join(root, "raft", "wal"), root, fileSystem),
       randomBytes: (length) => crypto.randomBytes(length),
       onTornTail: (path, offset) => logger.log("warn", "cut an incomplete record off the end of the log", { path, offset }),
     });
     const snapshots = new SnapshotFiles({
-      directory: new NodeDirectory(join(root, "raft", "snapshots")),
+      directory: new NodeDirectory(join(root, "raft", "snapshots"), root, fileSystem),
       clock,
       onDamaged: (path, error) => logger.log("error", "passing over a damaged snapshot", { path, error: error.message }),
     });
-    const files = new NodeFileStore(root, ["raft/wal", "raft/snapshots", lockName]);
+    const files = new NodeFileStore(root, ["raft/wal", "raft/snapshots", lockName], fileSystem);
+    await files.sweep();
     return {
       raft,
       snapshots,

@@ -11,7 +11,7 @@ import type {
   SnapshotStore,
   Storage,
 } from "../../core/ports/storage.ts";
-import { type Bytes, concat } from "../../core/types/bytes.ts";
+import { type Bytes, concat, emptyBytes } from "../../core/types/bytes.ts";
 import { AgentError, assert } from "../../core/types/errors.ts";
 import type { LogIndex } from "../../core/types/ids.ts";
 import { checkedFileName } from "./file-name.ts";
@@ -109,6 +109,10 @@ export class MemoryFileStore implements FileStore {
   }
   async put(name: string, content: Bytes): Promise<void> {
     this.#files.set(checkedFileName(name), content.slice());
+  }
+  async append(name: string, content: Bytes): Promise<void> {
+    const checked = checkedFileName(name);
+    this.#files.set(checked, concat([this.#files.get(checked) ?? emptyBytes, content]));
   }
   async delete(name: string): Promise<void> {
     this.#files.delete(checkedFileName(name));

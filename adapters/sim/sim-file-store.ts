@@ -40,6 +40,18 @@ export class SimFileStore implements FileStore {
     });
   }
 
+  append(name: string, content: Bytes, { sync = false }: { readonly sync?: boolean } = {}): Promise<void> {
+    const copy = content.slice();
+    return this.#inTurn(checkedFileName(name), async (checked) => {
+      const isThere = (await this.#directory.list()).includes(checked);
+      const file = await this.#directory.open(checked, isThere ? "change" : "create");
+      await file.write(await file.size(), copy);
+      if (!sync) return;
+      await file.sync();
+      await this.#directory.sync();
+    });
+  }
+
   delete(name: string): Promise<void> {
     return this.#inTurn(checkedFileName(name), async (checked) => {
       if (!(await this.#directory.list()).includes(checked)) return;

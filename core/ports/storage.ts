@@ -60,6 +60,12 @@ export interface FileStore {
   get(name: string): Promise<Bytes | undefined>;
   /** Atomic and durable: after it resolves a crash leaves the new content, before that the old. */
   put(name: string, content: Bytes): Promise<void>;
+  /**
+   * Adds to the end of a file; makes it when there is none. With `sync` all of the file is durable when it resolves;
+   * without, a power failure may take any part of what was added since the last `sync` or `put`. A process that is killed,
+   * or a disk that is full, may leave a beginning of `content`.
+   */
+  append(name: string, content: Bytes, options?: { readonly sync?: boolean }): Promise<void>;
   /** Harmless when missing. */
   delete(name: string): Promise<void>;
   /** Names that start with `prefix`, sorted. */

@@ -14,6 +14,7 @@ export type SerfMeasure = "adjustment" | "received" | "sent" | "rejected" | "fla
 
 export class SerfMetrics {
   readonly snapshotAppend: Sample;
+  readonly snapshotCompact: Sample;
   readonly #measures: Readonly<Record<"adjustment" | "received" | "sent", Sample>>;
   readonly #rejected: Counter;
   readonly #flaps: Counter;
@@ -25,6 +26,7 @@ export class SerfMetrics {
 
   constructor(metrics: Metrics = noMetrics) {
     this.snapshotAppend = metrics.sample("serf.snapshot.appendLine");
+    this.snapshotCompact = metrics.sample("serf.snapshot.compact");
     this.#measures = {
       adjustment: metrics.sample("serf.coordinate.adjustment-ms"),
       received: metrics.sample("serf.msgs.received"),

@@ -29,7 +29,8 @@ import { encodeKeyRequest, type KeyOperation, keyQueries, type KeySummary, summa
 import type { SerfEvent, SerfInput } from "./inputs.ts";
 import { type SerfMeasure, SerfMetrics } from "./metrics.ts";
 import { SerfMachine, snapshotOf } from "./serf.ts";
-import { loadSnapshot, type SnapshotContent, SnapshotFile } from "./snapshot.ts";
+import type { SnapshotContent } from "./snapshot.ts";
+import { loadSnapshot, SnapshotFile } from "./snapshot-file.ts";
 import { encodeSerf, encodeTags } from "./wire.ts";
 import { lamportMax } from "./lamport.ts";
 
@@ -192,7 +193,10 @@ class GossipPool implements Pool {
       throw new AgentError("config-invalid", { message: `cannot advertise ${advertised}: it is not an IP address` });
     checkTags(tags);
     const { snapshot } = this.#options;
-    const before = snapshot === undefined ? undefined : await loadSnapshot(snapshot.files, snapshot.name, snapshot);
+    const before =
+      snapshot === undefined
+        ? undefined
+        : await loadSnapshot(snapshot.files, snapshot.name, { ...snapshot, logger: this.#serfLogger });
     this.#port = await this.#driver.bind(bind);
     const { streamTimeout: _, ...timing } = this.#options.timing ?? {};
     this.#machine = new SerfMachine({
@@ -210,6 +214,7 @@ class GossipPool implements Pool {
       const { clock } = this.#options;
       this.#snapshot = new SnapshotFile({
         ...snapshot,
+        found: before,
         clock,
         logger: this.#serfLogger,
         metrics: this.#serfMetrics,

@@ -1,19 +1,13 @@
 /**
  * What a member remembers across a restart: whom it knew, and how far the clocks were. A text file, line by line as
- * Serf writes it, so that a data directory can be taken over from Consul.
+ * Serf writes it, so that a data directory can be taken over from Consul, or by it.
  *
- *   alive: NAME IP:PORT      clock: N      event-clock: N      query-clock: N      leave
+ *   alive: NAME IP:PORT      not-alive: NAME      clock: N      event-clock: N      query-clock: N      leave
  *
- * Serf appends; here the whole file is replaced at most twice a second, which FileStore makes atomic.
+ * Later lines overrule earlier ones. The last line counts only with its line break: the rest of it may be missing.
+ * snapshot-file.ts writes it.
  */
-import type { Clock, Timer } from "../ports/clock.ts";
 import { type Address, formatAddress } from "../ports/net.ts";
-import type { FileStore } from "../ports/storage.ts";
-import type { Logger } from "../ports/telemetry.ts";
-import type { SerfMetrics } from "./metrics.ts";
-import { text, utf8 } from "../types/bytes.ts";
-import { messageOf } from "../types/errors.ts";
-import type { Millis } from "../types/ids.ts";
 import { lamportMax } from "./lamport.ts";
 
 export interface SnapshotContent {
@@ -27,117 +21,75 @@ export interface SnapshotContent {
   readonly left: boolean;
 }
 
-const flushInterval: Millis = 500;
+export const emptySnapshot: SnapshotContent = { alive: new Map(), clock: 0, eventClock: 0, queryClock: 0, left: false };
+
 /** Lines of a file that somebody else may have written. */
-const membersMax = 65_536;
+export const membersMax = 65_536;
 
 /** Never throws: lines that say nothing are skipped. */
 export function parseSnapshot(content: string, options: { readonly rejoinAfterLeave: boolean }): SnapshotContent {
   let alive = new Map<string, Address>();
   const clocks = { clock: 0, "event-clock": 0, "query-clock": 0 };
   let left = false;
-  for (const line of content.split("\n")) {
+  const lines = content.split("\n");
+  lines.pop(); // what has no line break
+  for (const line of lines) {
     const at = line.indexOf(":");
     const key = at < 0 ? line : line.slice(0, at);
     const value = at < 0 ? "" : line.slice(at + 1).trim();
     if (key === "alive") {
       const member = parseMember(value);
-      if (member !== undefined && alive.size < membersMax) alive.set(member.name, member.address);
+      if (member === undefined || (alive.size >= membersMax && !alive.has(member.name))) continue;
+      alive.set(member.name, member.address);
+      left = false; // a later life
     } else if (key === "not-alive") alive.delete(value);
     else if (key === "clock" || key === "event-clock" || key === "query-clock") {
       const time = /^[0-9]+$/.test(value) ? Number(value) : 0;
       if (time <= lamportMax) clocks[key] = time;
-    } else if (key === "leave") {
-      left = !options.rejoinAfterLeave;
-      if (left) {
-        alive = new Map();
-        clocks.clock = 0;
-        clocks["event-clock"] = 0;
-        clocks["query-clock"] = 0;
-      }
-      // Whatever follows was written by a later life.
+    } else if (key === "leave" && !options.rejoinAfterLeave) {
+      left = true;
+      alive = new Map();
+      clocks.clock = 0;
+      clocks["event-clock"] = 0;
+      clocks["query-clock"] = 0;
     }
   }
   return { alive, clock: clocks.clock, eventClock: clocks["event-clock"], queryClock: clocks["query-clock"], left };
 }
 
+/** A whole file. */
 export function renderSnapshot(content: SnapshotContent): string {
-  const lines = [...content.alive].map(([name, address]) => `alive: ${name} ${formatAddress(address)}`);
-  lines.push(`clock: ${content.clock}`, `event-clock: ${content.eventClock}`, `query-clock: ${content.queryClock}`);
-  if (content.left) lines.push("leave");
-  return `${lines.join("\n")}\n`;
+  const { clock, eventClock, queryClock } = content;
+  const clocks = `clock: ${clock}\nevent-clock: ${eventClock}\nquery-clock: ${queryClock}\n`;
+  return aliveLines(content, emptySnapshot) + clocks + (content.left ? "leave\n" : "");
 }
 
-/** Keeps the file up to date, half a second behind. */
-export class SnapshotFile {
-  readonly #files: FileStore;
-  readonly #name: string;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
-  readonly #metrics: Pick<SerfMetrics, "snapshotAppend"> | undefined;
-  readonly #content: () => SnapshotContent;
-  #timer: Timer | undefined;
-  #written = "";
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(options: {
-    readonly files: FileStore;
-    readonly name: string;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly metrics?: Pick<SerfMetrics, "snapshotAppend">;
-    readonly content: () => SnapshotContent;
-  }) {
-    this.#metrics = options.metrics;
-    this.#files = options.files;
-    this.#name = options.name;
-    this.#clock = options.clock;
-    this.#logger = options.logger;
-    this.#content = options.content;
-  }
-
-  /** Something may be different now. */
-  touch(): void {
-    this.#timer ??= this.#clock.after(flushInterval, () => {
-      this.#timer = undefined;
-      void this.flush();
-    });
-  }
-
-  /** Writes now if there is anything new. One write at a time; a failure is logged, for the pool can go on without. */
-  flush(): Promise<void> {
-    this.#writing = this.#writing.then(() => this.#write());
-    return this.#writing;
-  }
-
-  /** Writes what is left to write, and no more. */
-  async close(): Promise<void> {
-    this.#timer?.cancel();
-    await this.flush();
-  }
-
-  async #write(): Promise<void> {
-    const content = renderSnapshot(this.#content());
-    if (content === this.#written) return;
-    const begun = this.#clock.monotonic();
-    try {
-      await this.#files.put(this.#name, utf8(content));
-      this.#metrics?.snapshotAppend.observe(this.#clock.monotonic() - begun);
-      this.#written = content;
-    } catch (error) {
-      this.#logger.log("error", `serf: Failed to update snapshot: ${messageOf(error)}`);
-    }
-  }
+/** The lines that make `next` of `before`, when they are added to its file. */
+export function renderChange(before: SnapshotContent, next: SnapshotContent): string {
+  let lines = "";
+  for (const name of before.alive.keys()) if (!next.alive.has(name)) lines += `not-alive: ${name}\n`;
+  lines += aliveLines(next, before);
+  if (next.clock !== before.clock) lines += `clock: ${next.clock}\n`;
+  if (next.eventClock !== before.eventClock) lines += `event-clock: ${next.eventClock}\n`;
+  if (next.queryClock !== before.queryClock) lines += `query-clock: ${next.queryClock}\n`;
+  return next.left && !before.left ? `${lines}leave\n` : lines;
 }
 
-/** Undefined when there is none, or when it cannot be read: then the member starts as a new one. */
-export async function loadSnapshot(
-  files: FileStore,
-  name: string,
-  options: { readonly rejoinAfterLeave: boolean },
-): Promise<SnapshotContent | undefined> {
-  const content = await files.get(name);
-  return content === undefined ? undefined : parseSnapshot(text(content), options);
+/**
+ * Can be remembered: others name themselves, and a name with a line break would write lines of its own.
+ * One with a space at its end would not come back as it was.
+ */
+export function isRememberable(name: string): boolean {
+  return name !== "" && name === name.trim() && !name.includes("\n");
+}
+
+function aliveLines({ alive }: SnapshotContent, before: SnapshotContent): string {
+  let lines = "";
+  for (const [name, address] of alive) {
+    const known = before.alive.get(name);
+    if (known?.host !== address.host || known.port !== address.port) lines += `alive: ${name} ${formatAddress(address)}\n`;
+  }
+  return lines;
 }
 
 /** "NAME IP:PORT"; the name may hold spaces, the address does not. */
@@ -146,6 +98,7 @@ function parseMember(value: string): { readonly name: string; readonly address: 
   const colon = value.lastIndexOf(":");
   const port = Number(value.slice(colon + 1));
   if (space < 1 || colon < space || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
+  const name = value.slice(0, space);
   const host = value.slice(space + 1, colon).replace(/^\[(.*)\]$/, "$1");
-  return host === "" ? undefined : { name: value.slice(0, space), address: { host, port } };
+  return host === "" || !isRememberable(name) ? undefined : { name, address: { host, port } };
 }

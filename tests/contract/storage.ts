@@ -235,6 +235,23 @@ export function storageContract(name: string, place: () => Promise<StoragePlace>
     );
 
     it(
+      "what is appended stands behind what was there, in the order of the calls, also after a restart",
+      inPlace(async ({ files }, reopen) => {
+        const content = utf8("a");
+        const changes = [files.append("log/new", content)];
+        content[0] = 98;
+        changes.push(files.append("log/new", content, { sync: true }), files.append("log/new", utf8("")));
+        changes.push(files.put("log/new", utf8("c")), files.append("log/new", utf8("d")), files.append("log/other", utf8("e")));
+        await Promise.all(changes);
+        const again = (await reopen()).files;
+        assert.equal(text((await again.get("log/new")) as Bytes), "cd");
+        await again.append("log/new", pattern(5000));
+        assert.deepEqual(await again.get("log/new"), concat([utf8("cd"), pattern(5000)]));
+        assert.deepEqual(await again.list("log/"), ["log/new", "log/other"]);
+      }),
+    );
+
+    it(
       "deleting twice is harmless",
       inPlace(async ({ files }, reopen) => {
         await files.put("checks/x", utf8("x"));
@@ -274,6 +291,7 @@ export function storageContract(name: string, place: () => Promise<StoragePlace>
           "x".repeat(2000),
         ]) {
           await assert.rejects(async () => files.put(name, utf8("x")), { code: "bad-request" }, name);
+          await assert.rejects(async () => files.append(name, utf8("x")), { code: "bad-request" }, name);
           await assert.rejects(async () => files.get(name), { code: "bad-request" }, name);
         }
       }),

@@ -128,6 +128,7 @@ function stopping(files: FileStore, changes: number): FileStore {
     get: (name) => files.get(name),
     list: (prefix) => files.list(prefix),
     put: (name, content) => change(() => files.put(name, content)),
+    append: (name, content) => change(() => files.append(name, content)),
     delete: (name) => change(() => files.delete(name)),
   };
 }

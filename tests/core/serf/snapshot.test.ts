@@ -3,7 +3,7 @@ import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import type { FileStore } from "../../../core/ports/storage.ts";
 import { createPool, type PoolEvent } from "../../../core/serf/pool.ts";
 import { parseSnapshot, renderSnapshot } from "../../../core/serf/snapshot.ts";
-import { type Bytes, text, utf8 } from "../../../core/types/bytes.ts";
+import { type Bytes, concat, emptyBytes, text, utf8 } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { VirtualWorld } from "../../support/virtual.ts";
 import { platformCrypto } from "../swim/support.ts";
@@ -17,7 +17,8 @@ function memoryFiles(): FileStore & { readonly held: Map<string, Bytes> } {
   return {
     held,
     get: async (file) => held.get(file),
-    put: async (file, content) => void held.set(file, content),
+    put: async (file, content) => void held.set(file, content.slice()),
+    append: async (file, content) => void held.set(file, concat([held.get(file) ?? emptyBytes, content])),
     delete: async (file) => void held.delete(file),
     list: async () => [...held.keys()],
   };
