@@ -19,7 +19,7 @@ import type { QueryKind } from "../catalog/queries.ts";
 import type { Blocking, Shared, SharedRead } from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
 import { CancelSource } from "../rpc/cancel-source.ts";
-import type { Cancel } from "../types/cancel.ts";
+import { type Cancel, clientGone } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
@@ -84,7 +84,7 @@ export class RemoteWatches {
   /** Rejects as the call does, with `cancelled`, `rate-limited`, or `closed`. */
   wait(request: Request, { minIndex, wait, cancel }: Blocking): Promise<Shared<object>> {
     const { clock, limits, ask, waitersMax = waitersMaxDefault } = this.#options;
-    if (cancel?.aborted === true) return Promise.reject(cancelled());
+    if (cancel?.aborted === true) return Promise.reject(clientGone());
     if (this.#deadlines.size >= waitersMax)
       return Promise.reject(
         new AgentError("rate-limited", { message: `Cannot wait: ${waitersMax} blocking queries are waiting already` }),
@@ -101,7 +101,7 @@ export class RemoteWatches {
       const onAbort = (): void => {
         this.#free(waiter);
         this.#dropIfUnused(entry);
-        reject(cancelled());
+        reject(clientGone());
       };
       const deadline = due + asked * jitterShare + grace;
       const waiter: Waiter = { entry, minIndex, due, deadline, resolve, reject, cancel, onAbort, heapAt: -1 };
@@ -194,8 +194,4 @@ export class RemoteWatches {
       );
     }
   }
-}
-
-function cancelled(): AgentError {
-  return new AgentError("cancelled", { message: "The client went away" });
 }

@@ -30,7 +30,7 @@ import type { Clock, LogEntry, Timer } from "../ports/mod.ts";
 import { leadershipLost } from "../raft/waiters.ts";
 import { entryCommand } from "../raft/messages.ts";
 import type { Bytes } from "../types/bytes.ts";
-import type { Cancel } from "../types/cancel.ts";
+import { type Cancel, clientGone } from "../types/cancel.ts";
 import { AgentError, unreachable } from "../types/errors.ts";
 import { checkedInteger, type LogIndex, type Millis, type NodeId } from "../types/ids.ts";
 import type { ServerRequest } from "./forwarding.ts";
@@ -357,7 +357,7 @@ export class ServerStore implements StoreApi {
    * `cancelled` when nobody wants it any more.
    */
   #hold(deadline: Millis, pause: Millis | undefined, cancel: Cancel | undefined): Promise<void> {
-    if (cancel?.aborted === true) return Promise.reject(cancelled());
+    if (cancel?.aborted === true) return Promise.reject(clientGone());
     if (this.#held.size >= heldMax) return Promise.reject(noLeader());
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
@@ -367,7 +367,7 @@ export class ServerStore implements StoreApi {
         this.#held.delete(held);
         settle();
       };
-      const onCancel = (): void => end(() => reject(cancelled()));
+      const onCancel = (): void => end(() => reject(clientGone()));
       const held: Held = {
         release: () => end(resolve),
         refuse: () => end(() => reject(shuttingDown())),
@@ -453,10 +453,6 @@ function forwarded(error: unknown): unknown {
 
 function noLeader(): AgentError {
   return new AgentError("no-leader", { message: "No cluster leader" });
-}
-
-function cancelled(): AgentError {
-  return new AgentError("cancelled", { message: "The client went away" });
 }
 
 function shuttingDown(): AgentError {

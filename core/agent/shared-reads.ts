@@ -19,7 +19,7 @@ import type { Follower, Unwatch } from "../catalog/watch.ts";
 import type { Blocking, ReadMeta, Shared, SharedRead } from "../plugin/agent-api.ts";
 import type { Clock } from "../ports/clock.ts";
 import { between, type Random } from "../ports/random.ts";
-import type { Cancel } from "../types/cancel.ts";
+import { type Cancel, clientGone } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex, Millis } from "../types/ids.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
@@ -253,7 +253,7 @@ export class SharedReads {
 
   #wait(entry: Entry, { minIndex, wait, cancel }: Blocking): Promise<Shared<object>> {
     const { clock, random, limits } = this.#options;
-    if (cancel?.aborted === true) return this.#refuse(entry, cancelled());
+    if (cancel?.aborted === true) return this.#refuse(entry, clientGone());
     if (this.#deadlines.size >= this.#waitersMax) {
       return this.#refuse(
         entry,
@@ -266,7 +266,7 @@ export class SharedReads {
       const onAbort = (): void => {
         this.#free(waiter);
         this.#dropIfUnused(entry);
-        reject(cancelled());
+        reject(clientGone());
       };
       const waiter: Waiter = { entry, minIndex, deadline, resolve, reject, cancel, onAbort, heapAt: -1 };
       entry.waiters.add(waiter);
@@ -341,10 +341,6 @@ export class SharedReads {
     entry.follower = undefined;
     if (this.#entries.get(entry.key) === entry) this.#entries.delete(entry.key);
   }
-}
-
-function cancelled(): AgentError {
-  return new AgentError("cancelled", { message: "The client went away" });
 }
 
 function sameTopics(left: readonly Topic[], right: readonly Topic[]): boolean {

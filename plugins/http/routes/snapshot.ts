@@ -7,7 +7,7 @@
 import { archiveBytesMax } from "../../../core/codec/snapshot-archive.ts";
 import type { SnapshotApi } from "../../../core/plugin/agent-api.ts";
 import { type Bytes, concat } from "../../../core/types/bytes.ts";
-import type { Cancel } from "../../../core/types/cancel.ts";
+import { type Cancel, clientGone } from "../../../core/types/cancel.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
@@ -64,7 +64,7 @@ async function whole(content: AsyncIterable<Bytes>, cancel: Cancel): Promise<Byt
   const parts: Bytes[] = [];
   let length = 0;
   for await (const part of content) {
-    if (cancel.aborted) throw new AgentError("cancelled", { message: "The client went away" });
+    if (cancel.aborted) throw clientGone();
     length += part.length;
     if (length > archiveBytesMax)
       throw new AgentError("too-large", { message: `Cannot make the archive: it exceeds ${archiveBytesMax} bytes` });
