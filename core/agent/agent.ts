@@ -136,14 +136,14 @@ export class Agent implements AgentApi {
     if (this.#role.snapshots !== undefined) this.snapshots = this.#role.snapshots;
     this.autopilot = this.#role.autopilot;
     if (this.#role.keyring !== undefined) this.keyring = this.#role.keyring;
-    const retryJoin = (pool: "lan" | "wan", addresses: readonly string[], interval: Millis, attemptsMax: number): RetryJoin =>
+    const retryJoin = (pool: "lan" | "wan", addresses: readonly string[], interval: Millis, retriesMax: number): RetryJoin =>
       new RetryJoin({
         pool,
         clock,
         logger: this.#logger,
         addresses,
         interval,
-        attemptsMax,
+        retriesMax,
         join: (known) => this.cluster.join(known, pool),
         onExhausted: () => dependencies.onEnd?.(1),
       });

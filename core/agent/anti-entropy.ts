@@ -112,9 +112,11 @@ export class AntiEntropy {
         failed = true;
         const silent = error instanceof AgentError && error.code === "closed";
         if (!silent)
-          this.#options.logger.log("error", full ? "failed to sync remote state" : "failed to sync changes", {
-            error: messageOf(error),
-          });
+          this.#options.logger
+            .child("anti_entropy")
+            .log("error", full ? "failed to sync remote state" : "failed to sync changes", {
+              error: messageOf(error),
+            });
       }
     }
     this.#running = false;

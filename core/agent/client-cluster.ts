@@ -9,7 +9,7 @@
  */
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
+import type { DatacenterMap, Member, RaftPeer, ReadOptions } from "../plugin/agent-api.ts";
 import { type Evidence, noEvidence } from "../plugin/evidence.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import type { FileStore, Logger, Runtime, Timer } from "../ports/mod.ts";
@@ -123,8 +123,8 @@ export class ClientCluster implements RoleCluster {
     return this.#lan === undefined ? {} : { serf_lan: this.#lan.stats() };
   }
 
-  raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
-    return this.#options.servers.store.raftServers(datacenter);
+  raftServers(options: Pick<ReadOptions, "consistency" | "datacenter">): Promise<readonly RaftPeer[]> {
+    return this.#options.servers.store.raftServers(options);
   }
 
   removeRaftServer(id: NodeId, datacenter?: string): Promise<void> {

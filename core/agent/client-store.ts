@@ -14,6 +14,7 @@ import type { Encodable, Value } from "../codec/msgpack.ts";
 import type { AgentConfig } from "../config/config.ts";
 import type {
   Blocking,
+  Consistency,
   DatacenterMap,
   GroupHealth,
   RaftPeer,
@@ -151,9 +152,9 @@ export class ClientStore implements StoreApi {
   }
 
   /** The Raft configuration as a server knows it. */
-  raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
+  raftServers(options: Pick<ReadOptions, "consistency" | "datacenter">): Promise<readonly RaftPeer[]> {
     const decode = (reply: Value) => new Fields(reply).list("Servers").map(decodePeer);
-    return this.#status("Operator.RaftGetConfiguration", decode, datacenter);
+    return this.#status("Operator.RaftGetConfiguration", decode, options.datacenter, options.consistency);
   }
 
   autopilotConfiguration(options: ReadOptions): Promise<AutopilotRecord> {
@@ -194,9 +195,14 @@ export class ClientStore implements StoreApi {
     this.#watches.stop(reason);
   }
 
-  #status<Reply>(method: string, decode: (reply: Value) => Reply, where?: string): Promise<Reply> {
+  #status<Reply>(
+    method: string,
+    decode: (reply: Value) => Reply,
+    where?: string,
+    consistency: Consistency = "default",
+  ): Promise<Reply> {
     const { datacenter, token } = this.#target(where === undefined ? {} : { datacenter: where });
-    const options = encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 });
+    const options = encodeQueryOptions({ consistency, token, minIndex: 0, wait: 0 });
     return this.#call(method, { Datacenter: datacenter, ...options }, true, decode);
   }
 

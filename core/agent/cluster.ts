@@ -8,7 +8,7 @@
 import type { Coordinate, StringMap } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
 import { type Evidence, noEvidence } from "../plugin/evidence.ts";
-import type { ClusterApi, DatacenterMap, Member, RaftPeer } from "../plugin/agent-api.ts";
+import type { ClusterApi, Consistency, DatacenterMap, Member, RaftPeer, ReadOptions } from "../plugin/agent-api.ts";
 import type { SurfaceAddress } from "../plugin/host.ts";
 import { type Address, type ByteStream, type FileStore, formatAddress, type Logger, type Runtime } from "../ports/mod.ts";
 import type { RaftServer } from "../raft/messages.ts";
@@ -55,6 +55,8 @@ export interface GroupView {
   leader(): NodeId | undefined;
   isLeader(): boolean;
   servers(): readonly RaftServer[];
+  /** Resolves when the configuration is as new as this consistency asks for. Rejects with `no-leader`. */
+  caughtUp(consistency: Consistency): Promise<void>;
   /** Rejects with `rejected` in Consul's words. */
   remove(id: NodeId): Promise<void>;
 }
@@ -197,9 +199,10 @@ export class Cluster implements ClusterApi {
     return this.#options.group.servers().map((server) => server.address);
   }
 
-  async raftServers(datacenter?: string): Promise<readonly RaftPeer[]> {
+  async raftServers(options: Pick<ReadOptions, "consistency" | "datacenter">): Promise<readonly RaftPeer[]> {
     const { group, datacenters } = this.#options;
-    if (datacenter !== undefined) return datacenters.store(datacenter).raftServers(datacenter);
+    if (options.datacenter !== undefined) return datacenters.store(options.datacenter).raftServers(options);
+    await group.caughtUp(options.consistency);
     const leader = group.leader();
     const names = new Map(this.servers().map((server) => [server.id, server.name]));
     return group.servers().map(({ id, address, voter }) => ({

@@ -2,10 +2,10 @@
  * Joining others at start: `start_join` once, `retry_join` until it works; for either pool.
  *
  *   trying ──one address answered──► joined
- *     ▲ └──none did──► waiting `retry_interval` ──┐        after `retry_max` attempts: the agent ends
+ *     ▲ └──none did──► waiting `retry_interval` ──┐        after the first try and `retry_max` more: the agent ends
  *     └────────────────────────────────────────────┘
  *
- * While the agent is young it looks more often, without counting that as attempts: servers that are started together
+ * While the agent is young it looks more often, without counting that as tries: servers that are started together
  * would otherwise wait half a minute for the one that was last to listen.
  */
 import type { Clock, Logger, Timer } from "../ports/mod.ts";
@@ -21,10 +21,10 @@ export interface RetryJoinOptions {
   readonly logger: Logger;
   readonly addresses: readonly string[];
   readonly interval: Millis;
-  /** 0: for ever. */
-  readonly attemptsMax: number;
+  /** How often it is tried again, as in Consul. 0: for ever. */
+  readonly retriesMax: number;
   readonly join: (addresses: readonly string[]) => Promise<number>;
-  /** All attempts failed. */
+  /** All tries failed. */
   readonly onExhausted: () => void;
 }
 
@@ -32,7 +32,7 @@ export class RetryJoin {
   readonly #options: RetryJoinOptions;
   #timer: Timer | undefined;
   #stopped = false;
-  #attempts = 0;
+  #tries = 0;
   #youngUntil: Millis = 0;
   #nextAttemptAt: Millis = 0;
 
@@ -54,7 +54,7 @@ export class RetryJoin {
   }
 
   async #try(): Promise<void> {
-    const { addresses, clock, logger, interval, attemptsMax, join, onExhausted, pool } = this.#options;
+    const { addresses, clock, logger, interval, retriesMax, join, onExhausted, pool } = this.#options;
     const cluster = pool.toUpperCase();
     const isAttempt = clock.monotonic() >= this.#nextAttemptAt;
     if (isAttempt) {
@@ -74,9 +74,9 @@ export class RetryJoin {
     if (this.#stopped) return;
     if (isAttempt) {
       logger.log("warn", `(${cluster}) couldn't join`, { number_of_nodes: 0, error: problem });
-      this.#attempts++;
-      if (attemptsMax > 0 && this.#attempts >= attemptsMax) {
-        logger.log("error", `max join ${cluster} retry exhausted, exiting`);
+      this.#tries++;
+      if (retriesMax > 0 && this.#tries > retriesMax) {
+        logger.log("error", "Retry join failed", { error: `agent: max join ${cluster} retry exhausted, exiting` });
         onExhausted();
         return;
       }

@@ -1,7 +1,7 @@
 /** Operator.*: the Raft group and what cares for it, for whoever runs `consul operator` at a client agent. */
 import type { Encodable } from "../codec/msgpack.ts";
 import { goQuote } from "../config/go-text.ts";
-import type { AutopilotApi, ClusterApi, RaftPeer } from "../plugin/agent-api.ts";
+import type { AutopilotApi, ClusterApi, Consistency, RaftPeer } from "../plugin/agent-api.ts";
 import { decodeAutopilot, encodeAutopilot, encodeGroupHealth } from "../rpc/endpoints/autopilot.ts";
 import { decodeQueryOptions } from "../rpc/endpoints/query-options.ts";
 import type { RpcHandler } from "../rpc/server.ts";
@@ -17,7 +17,8 @@ export function operatorHandlers(cluster: ClusterApi, autopilot: AutopilotApi | 
       "Operator.RaftGetConfiguration",
       async (args) => {
         requestDatacenter(args);
-        return { Index: 0, Servers: (await peersOf(cluster)).map(encodePeer) };
+        const { consistency } = decodeQueryOptions(args);
+        return { Index: 0, Servers: (await peersOf(cluster, consistency)).map(encodePeer) };
       },
     ],
     [
@@ -71,8 +72,8 @@ function autopilotHandlers(autopilot: AutopilotApi): readonly Handler[] {
   ];
 }
 
-async function peersOf(cluster: ClusterApi): Promise<readonly RaftPeer[]> {
-  return (await cluster.raftServers?.()) ?? [];
+async function peersOf(cluster: ClusterApi, consistency: Consistency): Promise<readonly RaftPeer[]> {
+  return (await cluster.raftServers?.({ consistency })) ?? [];
 }
 
 function encodePeer({ id, node, address, voter, leader }: RaftPeer): Encodable {
@@ -80,7 +81,7 @@ function encodePeer({ id, node, address, voter, leader }: RaftPeer): Encodable {
 }
 
 async function remove(cluster: ClusterApi, wanted: (peer: RaftPeer) => boolean, named: string): Promise<Encodable> {
-  const peer = (await peersOf(cluster)).find(wanted);
+  const peer = (await peersOf(cluster, "default")).find(wanted);
   if (peer === undefined || cluster.removeRaftServer === undefined)
     throw new AgentError("rejected", { message: `${named} was not found in the Raft configuration` });
   await cluster.removeRaftServer(peer.id);

@@ -107,6 +107,7 @@ export class ServerRole implements Role {
         leader: () => this.#raft.leader(),
         isLeader: () => this.#raft.isLeader(),
         servers: () => this.#raft.servers(),
+        caughtUp: (consistency) => this.store.fresh(consistency),
         remove: (id) => this.#removeServer(id),
       },
       acceptServer: (stream) =>

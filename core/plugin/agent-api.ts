@@ -317,8 +317,8 @@ export interface ClusterApi {
   leader(): string;
   /** RPC addresses of the Raft peers. */
   peers(): readonly string[];
-  /** The Raft configuration in force, for operators. Absent where there is none to see. */
-  raftServers?(datacenter?: string): Promise<readonly RaftPeer[]>;
+  /** The Raft configuration in force, for operators; "stale" is one server's view, also without a leader. Absent where there is none to see. */
+  raftServers?(options: Pick<ReadOptions, "consistency" | "datacenter">): Promise<readonly RaftPeer[]>;
   /** Takes a server out of the Raft configuration, wherever the leader is. Rejects with `rejected` and Consul's text. */
   removeRaftServer?(id: string, datacenter?: string): Promise<void>;
   /** All that are known, nearest first, this agent's own among the nearest. */

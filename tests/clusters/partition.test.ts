@@ -6,7 +6,7 @@ import { assert, describe, it } from "../support/harness.ts";
 import { read } from "../support/group.ts";
 import { Network } from "../support/network.ts";
 import { insist } from "../support/patience.ts";
-import { type Response, RunningAgent, temporaryFolder } from "../support/program.ts";
+import { needsDig, type Response, run, RunningAgent, temporaryFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
 
 const missing = Network.missing();
@@ -106,6 +106,15 @@ if (missing === undefined) {
       assert.equal((await at(leader).request("GET", "/v1/kv/before?raw&consistent")).status, 500);
       assert.equal((await at(leader).request("GET", "/v1/kv/before?raw&stale")).body, "1");
       assert.equal((await at(leader).request("GET", "/v1/kv/during?raw&stale")).status, 404);
+
+      // An operator sees who belongs to the group where nobody leads it, when that is asked for.
+      assert.equal((await at(leader).request("GET", "/v1/operator/raft/configuration")).status, 500);
+      assert.equal((await at(leader).request("GET", "/v1/operator/raft/configuration?stale")).status, 200);
+      // What is found may be old in a cache and in DNS: they answer all the same.
+      assert.equal((await at(leader).request("GET", "/v1/health/service/web?cached")).status, 200);
+      const server = `@${network.machines[leader]?.address}`;
+      const dig = ["+short", server, "-p", String(at(leader).ports.dns), "web.service.consul"];
+      if (needsDig.skip === false) assert.notEqual((await run("dig", dig)).stdout, "");
     });
 
     it("each side takes the other for failed, and the catalog says so", async () => {

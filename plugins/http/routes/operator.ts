@@ -1,5 +1,5 @@
 /** /v1/operator/raft/: who is in the Raft group, and taking a server out of it. */
-import type { Member, RaftPeer } from "../../../core/plugin/agent-api.ts";
+import type { Member, RaftPeer, ReadOptions } from "../../../core/plugin/agent-api.ts";
 import { formatAddress } from "../../../core/ports/net.ts";
 import { AgentError, noPathToDatacenter } from "../../../core/types/errors.ts";
 import { goQuote } from "../../../core/config/go-text.ts";
@@ -19,10 +19,10 @@ export function operatorRoutes(context: ApiContext): readonly Route[] {
 /** The peers; one that gossip does not know is called "(unknown)". */
 async function raftConfiguration(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { agent } = context;
-  const { datacenter } = readParameters(request, agent).options;
+  const { options } = readParameters(request, agent);
   const versions = new Map(agent.cluster.members("lan").map(({ tags }) => [tags["id"], tags["raft_vsn"]]));
   const servers = jsonArray(
-    await peersOf(context, datacenter),
+    await peersOf(context, options),
     ({ id, node, address, leader, voter }) =>
       `{"ID":${jsonString(id)},"Node":${jsonString(node)},"Address":${jsonString(address)},"Leader":${leader},` +
       `"ProtocolVersion":${jsonString(versions.get(id) ?? "3")},"Voter":${voter}}`,
@@ -43,7 +43,8 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
     );
   if (byId && byAddress) throw new Refusal(400, "Bad request: Must specify only one of ?id or ?address");
   const { datacenter } = readParameters(request, agent).options;
-  const peer = (await peersOf({ agent }, datacenter)).find((server) =>
+  const where = datacenter === undefined ? {} : { datacenter };
+  const peer = (await peersOf({ agent }, { consistency: "default", ...where })).find((server) =>
     byId ? server.id === query.get("id") : server.address === query.get("address"),
   );
   if (peer === undefined || agent.cluster.removeRaftServer === undefined) {
@@ -57,10 +58,13 @@ async function removePeer({ agent }: ApiContext, request: HttpRequest): Promise<
 }
 
 /** As the cluster says, or from the members where it does not speak of its group. */
-async function peersOf({ agent }: Pick<ApiContext, "agent">, datacenter: string | undefined): Promise<readonly RaftPeer[]> {
+async function peersOf(
+  { agent }: Pick<ApiContext, "agent">,
+  options: Pick<ReadOptions, "consistency" | "datacenter">,
+): Promise<readonly RaftPeer[]> {
   const { cluster } = agent;
-  if (cluster.raftServers !== undefined) return cluster.raftServers(datacenter);
-  if (datacenter !== undefined) throw noPathToDatacenter();
+  if (cluster.raftServers !== undefined) return cluster.raftServers(options);
+  if (options.datacenter !== undefined) throw noPathToDatacenter();
   const members = new Map(cluster.members("lan").flatMap((member) => addressOf(member)));
   return cluster.peers().map((address) => ({
     id: members.get(address)?.tags["id"] ?? "",

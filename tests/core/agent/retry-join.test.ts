@@ -3,11 +3,12 @@ import { RetryJoin, startJoin } from "../../../core/agent/retry-join.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { settle, VirtualClock } from "../../support/virtual-clock.ts";
 
-function attempt(options: { readonly attemptsMax?: number; readonly failures: number; readonly pool?: "lan" | "wan" }) {
+function attempt(options: { readonly retriesMax?: number; readonly failures: number; readonly pool?: "lan" | "wan" }) {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const logger = {
-    log: (level: string, message: string) => void lines.push(`${level}: ${message}`),
+    log: (level: string, message: string, fields?: { readonly error?: string }) =>
+      void lines.push(`${level}: ${message}${level === "error" ? `: ${fields?.error}` : ""}`),
     child: () => logger,
   } as never;
   const calls: number[] = [];
@@ -18,7 +19,7 @@ function attempt(options: { readonly attemptsMax?: number; readonly failures: nu
     logger,
     addresses: ["a", "b"],
     interval: 30_000,
-    attemptsMax: options.attemptsMax ?? 0,
+    retriesMax: options.retriesMax ?? 0,
     join: async (addresses) => {
       assert.deepEqual(addresses, ["a", "b"]);
       calls.push(clock.monotonic());
@@ -56,13 +57,13 @@ describe("retry_join", () => {
     assert.equal(lines.filter((line) => line === "warn: Join cluster failed, will retry").length, 4);
   });
 
-  it("counts only what it announced, and gives up after retry_max attempts", async () => {
-    const { clock, exhausted, lines } = attempt({ failures: Number.POSITIVE_INFINITY, attemptsMax: 2 });
-    for (let passed = 0; passed < 29_000; passed += 250) await clock.advance(250);
+  it("counts only what it announced, and gives up after retry_max retries, as Consul does", async () => {
+    const { clock, exhausted, lines } = attempt({ failures: Number.POSITIVE_INFINITY, retriesMax: 2 });
+    for (let passed = 0; passed < 59_000; passed += 250) await clock.advance(250);
     assert.equal(exhausted(), 0);
     for (let passed = 0; passed < 60_000; passed += 250) await clock.advance(250);
     assert.equal(exhausted(), 1);
-    assert.equal(lines.at(-1), "error: max join LAN retry exhausted, exiting");
+    assert.equal(lines.at(-1), "error: Retry join failed: agent: max join LAN retry exhausted, exiting");
     assert.equal(clock.pending, 0);
   });
 
@@ -78,14 +79,17 @@ describe("retry_join", () => {
 
 describe("retry_join_wan", () => {
   it("gives up in Consul's words, about the other pool", async () => {
-    const { clock, lines, exhausted } = attempt({ failures: 9, attemptsMax: 1, pool: "wan" });
-    await clock.advance(1);
+    const { clock, lines, exhausted } = attempt({ failures: Number.POSITIVE_INFINITY, retriesMax: 1, pool: "wan" });
+    for (let passed = 0; passed < 31_000; passed += 250) await clock.advance(250);
     assert.equal(exhausted(), 1);
     assert.deepEqual(lines, [
       "info: Joining cluster...",
       "info: (WAN) joining",
       "warn: (WAN) couldn't join",
-      "error: max join WAN retry exhausted, exiting",
+      "warn: Join cluster failed, will retry",
+      "info: (WAN) joining",
+      "warn: (WAN) couldn't join",
+      "error: Retry join failed: agent: max join WAN retry exhausted, exiting",
     ]);
   });
 });
