@@ -9,17 +9,18 @@ import type { CheckDefinition, ServiceDefinition } from "./definitions.ts";
 import { parseDuration } from "./duration.ts";
 import { checkDefinitionStruct, serviceStruct } from "./definition-structs.ts";
 import { type GoFields, readGoStruct } from "./go-json.ts";
+import type { LiteralJsonValue } from "./json.ts";
 
 /**
- * A service as an API client sends it. `body` is the parsed JSON. Throws `AgentError("bad-request")` with
+ * A service as an API client sends it. Throws `AgentError("bad-request")` with
  * "Request decode failed: …"; what the values mean together is checked by {@link validateServiceDefinition}.
  */
-export function parseServiceRegistration(body: unknown): ServiceDefinition {
+export function parseServiceRegistration(body: LiteralJsonValue): ServiceDefinition {
   return serviceOf(readGoStruct(serviceStruct, body));
 }
 
 /** A check as an API client sends it. Throws as {@link parseServiceRegistration} does. */
-export function parseCheckRegistration(body: unknown): CheckDefinition {
+export function parseCheckRegistration(body: LiteralJsonValue): CheckDefinition {
   return checkOf(readGoStruct(checkDefinitionStruct, body));
 }
 
@@ -52,7 +53,7 @@ class Fields {
   duration(...names: readonly string[]): Millis {
     for (const name of names) {
       const given = this.#fields.get(name);
-      if (typeof given === "number") return Math.trunc(given) / 1e6;
+      if (typeof given === "number") return nanoseconds(given);
       if (typeof given !== "string") continue;
       const parsed = parseDuration(given);
       if (parsed.kind === "invalid") throw new AgentError("bad-request", { message: `Request decode failed: ${parsed.problem}` });
@@ -64,6 +65,11 @@ class Fields {
     for (const name of names) if (this.#fields.has(name)) return this.#fields.get(name) as Value;
     return undefined;
   }
+}
+
+/** What is no int64 becomes the least one when Go converts it: a negative duration, which validation then refuses. */
+function nanoseconds(given: number): Millis {
+  return (Math.abs(given) < 2 ** 63 ? Math.trunc(given) : -(2 ** 63)) / 1e6;
 }
 
 function checkOf(given: GoFields): CheckDefinition {

@@ -4,6 +4,7 @@
  */
 import { AgentError } from "../types/errors.ts";
 import { setOwn } from "./go-text.ts";
+import { type LiteralJsonValue, NumberLiteral } from "./json.ts";
 
 export type GoType =
   | "string"
@@ -13,7 +14,7 @@ export type GoType =
   | "map[string]string"
   | "map[string][]string"
   | "map[string]interface {}"
-  /** Taken as it is. */
+  /** Taken as it is, numbers as floats. */
   | "interface {}"
   | GoStruct
   | { readonly kind: "named string"; readonly goName: string }
@@ -39,7 +40,7 @@ export interface GoStruct {
 export type GoFields = ReadonlyMap<string, unknown>;
 
 /** Throws `AgentError("bad-request")`: "Request decode failed: json: …". */
-export function readGoStruct(type: GoStruct, body: unknown): GoFields {
+export function readGoStruct(type: GoStruct, body: LiteralJsonValue): GoFields {
   if (body === null) return new Map();
   if (!isObject(body)) throw mismatch(body, "Go value", type.goName);
   return readFields(type, body, { kind: "field", holder: "", path: "" });
@@ -49,7 +50,7 @@ type Where =
   | { readonly kind: "field"; readonly holder: string; readonly path: string }
   | { readonly kind: "frozen"; readonly text: string };
 
-function readFields(type: GoStruct, body: Readonly<Record<string, unknown>>, where: Where): GoFields {
+function readFields(type: GoStruct, body: JsonObject, where: Where): GoFields {
   const byFold = new Map<string, string>();
   for (const name of Object.keys(type.fields)) byFold.set(name.toLowerCase(), name);
   const fields = new Map<string, unknown>();
@@ -67,7 +68,7 @@ function readFields(type: GoStruct, body: Readonly<Record<string, unknown>>, whe
   return fields;
 }
 
-function readValue(type: GoType, value: unknown, where: Where): unknown {
+function readValue(type: GoType, value: LiteralJsonValue, where: Where): unknown {
   const at = where.kind === "frozen" ? where.text : `Go struct field ${where.holder}${where.path}`;
   if (typeof type === "string") return readPlain(type, value, at);
   switch (type.kind) {
@@ -95,10 +96,10 @@ function insideOf(type: GoStruct, where: Where): Where {
   return { kind: "field", holder: type.goName.replace(/^.*\./, ""), path: where.path };
 }
 
-function readPlain(type: Exclude<GoType, object>, value: unknown, at: string): unknown {
+function readPlain(type: Exclude<GoType, object>, value: LiteralJsonValue, at: string): unknown {
   switch (type) {
     case "interface {}":
-      return value;
+      return untyped(value, at);
     case "string":
       if (typeof value !== "string") throw mismatch(value, at, type);
       return value;
@@ -106,8 +107,7 @@ function readPlain(type: Exclude<GoType, object>, value: unknown, at: string): u
       if (typeof value !== "boolean") throw mismatch(value, at, type);
       return value;
     case "int":
-      if (typeof value !== "number" || !Number.isInteger(value) || Math.abs(value) >= 2 ** 63) throw mismatch(value, at, type);
-      return value;
+      return readInteger(value, at);
     case "[]string":
       return readStrings(value, at);
     case "map[string]string":
@@ -115,35 +115,55 @@ function readPlain(type: Exclude<GoType, object>, value: unknown, at: string): u
     case "map[string][]string":
       return readMap(value, at, type, (element) => (element === null ? [] : readStrings(element, at)));
     case "map[string]interface {}":
-      return readMap(value, at, type, (element) => element);
+      return readMap(value, at, type, (element) => untyped(element, at));
   }
 }
 
-function readStrings(value: unknown, at: string): unknown {
+/** Digits, whatever else would be worth the same. Consul takes 64 bits; what uses more than 53 of them is no port and no count. */
+function readInteger(value: LiteralJsonValue, at: string): number {
+  if (!(value instanceof NumberLiteral)) throw mismatch(value, at, "int");
+  const integer = Number(value.literal);
+  if (!/^-?\d+$/.test(value.literal) || !Number.isSafeInteger(integer)) throw mismatch(value, at, "int");
+  return integer === 0 ? 0 : integer;
+}
+
+/** Go's `interface{}` holds every number as a float. */
+function untyped(value: LiteralJsonValue, at: string): unknown {
+  if (value instanceof NumberLiteral) {
+    const float = Number(value.literal);
+    if (!Number.isFinite(float)) throw refuse(`json: cannot unmarshal number ${value.literal} into ${at} of type float64`);
+    return float;
+  }
+  if (Array.isArray(value)) return value.map((element) => untyped(element, at));
+  return isObject(value) ? readMap(value, at, "", (element) => untyped(element, at)) : value;
+}
+
+function readStrings(value: LiteralJsonValue, at: string): unknown {
   if (!Array.isArray(value)) throw mismatch(value, at, "[]string");
   return value.map((element) => (element === null ? "" : readPlain("string", element, at)));
 }
 
-function readMap(value: unknown, at: string, goName: string, read: (element: unknown) => unknown): unknown {
+function readMap(value: LiteralJsonValue, at: string, goName: string, read: (element: LiteralJsonValue) => unknown): unknown {
   if (!isObject(value)) throw mismatch(value, at, goName);
   const out: Record<string, unknown> = {};
   for (const [key, element] of Object.entries(value)) setOwn(out, key, read(element));
   return out;
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+type JsonObject = { readonly [key: string]: LiteralJsonValue };
+
+function isObject(value: LiteralJsonValue): value is { [key: string]: LiteralJsonValue } {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof NumberLiteral);
 }
 
-function mismatch(value: unknown, at: string, goName: string): AgentError {
-  const given = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-  // A number that does not fit an integer is shown; one where no number belongs is not.
-  const shown = given === "number" && goName === "int" ? `number ${numberText(value as number)}` : given;
-  return refuse(`json: cannot unmarshal ${shown} into ${at} of type ${goName}`);
+function mismatch(value: LiteralJsonValue, at: string, goName: string): AgentError {
+  return refuse(`json: cannot unmarshal ${given(value, goName)} into ${at} of type ${goName}`);
 }
 
-function numberText(value: number): string {
-  return Number.isInteger(value) ? BigInt(value).toString() : String(value);
+/** A number that does not fit an integer is shown; one where no number belongs is not. */
+function given(value: LiteralJsonValue, goName: string): string {
+  if (value instanceof NumberLiteral) return goName === "int" ? `number ${value.literal}` : "number";
+  return Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
 }
 
 function refuse(problem: string): AgentError {

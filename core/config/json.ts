@@ -9,6 +9,21 @@ export type JsonValue = null | boolean | number | string | JsonValue[] | { [key:
 /** The same with whole numbers beyond 2^53 as bigints: KV flags use all of their 64 bits. */
 export type ExactJsonValue = null | boolean | number | bigint | string | ExactJsonValue[] | { [key: string]: ExactJsonValue };
 
+/** The same with every number as it was written: Go reads `1.0` and `1e3` into a float, and refuses them for an integer. */
+export type LiteralJsonValue = null | boolean | NumberLiteral | string | LiteralJsonValue[] | { [key: string]: LiteralJsonValue };
+
+export class NumberLiteral {
+  /** By JSON's grammar, of any size. */
+  readonly literal: string;
+
+  constructor(literal: string) {
+    this.literal = literal;
+  }
+}
+
+/** What a number becomes: {@link JsonValue}, {@link ExactJsonValue}, {@link LiteralJsonValue}. */
+type Numbers = "plain" | "exact" | "literal";
+
 /** Deeper nesting is refused: nothing that Consul reads comes near. */
 const depthMax = 500;
 
@@ -22,17 +37,23 @@ export interface JsonOptions {
 
 /** Throws `AgentError("bad-request")` with Go's text. Duplicate keys: the last wins. */
 export function parseJson(text: string, options: JsonOptions = { extent: "document" }): JsonValue {
-  // Without `exact` the reader makes no bigint.
-  return parse(text, options, false) as JsonValue;
+  return parse(text, options, "plain") as JsonValue;
 }
 
 /** As {@link parseJson}, losing no digit of a whole number. */
 export function parseExactJson(text: string, options: JsonOptions = { extent: "document" }): ExactJsonValue {
-  return parse(text, options, true);
+  return parse(text, options, "exact") as ExactJsonValue;
 }
 
-function parse(text: string, options: JsonOptions, exact: boolean): ExactJsonValue {
-  const reader = new JsonReader(text, options.extent === "first", exact);
+/** As {@link parseJson}, leaving it to the caller what a number may be. */
+export function parseLiteralJson(text: string, options: JsonOptions = { extent: "document" }): LiteralJsonValue {
+  return parse(text, options, "literal") as LiteralJsonValue;
+}
+
+type AnyJsonValue = null | boolean | number | bigint | NumberLiteral | string | AnyJsonValue[] | { [key: string]: AnyJsonValue };
+
+function parse(text: string, options: JsonOptions, numbers: Numbers): AnyJsonValue {
+  const reader = new JsonReader(text, options.extent === "first", numbers);
   const value = reader.value(0);
   if (options.extent === "document") reader.end();
   return value;
@@ -41,16 +62,16 @@ function parse(text: string, options: JsonOptions, exact: boolean): ExactJsonVal
 class JsonReader {
   readonly #text: string;
   readonly #first: boolean;
-  readonly #exact: boolean;
+  readonly #numbers: Numbers;
   #at = 0;
 
-  constructor(text: string, first: boolean, exact: boolean) {
+  constructor(text: string, first: boolean, numbers: Numbers) {
     this.#text = text;
     this.#first = first;
-    this.#exact = exact;
+    this.#numbers = numbers;
   }
 
-  value(depth: number): ExactJsonValue {
+  value(depth: number): AnyJsonValue {
     if (depth > depthMax) throw refuse("exceeded max depth");
     this.#space();
     const character = this.#text[this.#at];
@@ -78,8 +99,8 @@ class JsonReader {
     if (this.#at < this.#text.length) throw this.#unexpected("after top-level value");
   }
 
-  #object(depth: number): ExactJsonValue {
-    const object: Record<string, ExactJsonValue> = {};
+  #object(depth: number): AnyJsonValue {
+    const object: Record<string, AnyJsonValue> = {};
     this.#at++;
     this.#space();
     if (this.#take("}")) return object;
@@ -97,8 +118,8 @@ class JsonReader {
     }
   }
 
-  #array(depth: number): ExactJsonValue {
-    const array: ExactJsonValue[] = [];
+  #array(depth: number): AnyJsonValue {
+    const array: AnyJsonValue[] = [];
     this.#at++;
     this.#space();
     if (this.#take("]")) return array;
@@ -149,7 +170,7 @@ class JsonReader {
     return plain;
   }
 
-  #number(): number | bigint {
+  #number(): number | bigint | NumberLiteral {
     const from = this.#at;
     this.#take("-");
     if (!this.#take("0") && !this.#digits()) throw this.#unexpected("in numeric literal", true);
@@ -159,13 +180,14 @@ class JsonReader {
       if (!this.#digits()) throw this.#unexpected("in exponent of numeric literal", true);
     }
     const literal = this.#text.slice(from, this.#at);
+    if (this.#numbers === "literal") return new NumberLiteral(literal);
     const value = Number(literal);
-    if (this.#exact && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(literal)) return BigInt(literal);
+    if (this.#numbers === "exact" && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(literal)) return BigInt(literal);
     if (!Number.isFinite(value)) throw refuse(`json: cannot unmarshal number ${literal} into Go value of type float64`);
     return value;
   }
 
-  #literal<Value extends ExactJsonValue>(word: string, value: Value): Value {
+  #literal<Value extends AnyJsonValue>(word: string, value: Value): Value {
     for (let letter = 0; letter < word.length; letter++, this.#at++) {
       if (this.#text[this.#at] !== word[letter])
         throw this.#unexpected(`in literal ${word} (expecting ${quoteCharacter(word[letter] as string)})`, true);

@@ -6,7 +6,7 @@
  * A {@link GoType} describes the struct; the decoded value has the canonical field names, and only those that were sent.
  */
 import { goQuote, setOwn } from "../../core/config/go-text.ts";
-import { type ExactJsonValue, type JsonValue, parseExactJson, parseJson } from "../../core/config/json.ts";
+import { type LiteralJsonValue, NumberLiteral, parseLiteralJson } from "../../core/config/json.ts";
 import { type Bytes, emptyBytes, fromBase64, text } from "../../core/types/bytes.ts";
 import { messageOf } from "../../core/types/errors.ts";
 
@@ -14,13 +14,8 @@ import { messageOf } from "../../core/types/errors.ts";
 export class JsonError extends Error {}
 
 /** The first JSON value of a body. Throws {@link JsonError}. */
-export function readJson(body: Bytes): ExactJsonValue {
-  return reading(() => parseExactJson(text(body), { extent: "first" }));
-}
-
-/** The same with every number as a `number`. */
-export function readPlainJson(body: Bytes): JsonValue {
-  return reading(() => parseJson(text(body), { extent: "first" }));
+export function readJson(body: Bytes): LiteralJsonValue {
+  return reading(() => parseLiteralJson(text(body), { extent: "first" }));
 }
 
 function reading<Value>(parse: () => Value): Value {
@@ -88,13 +83,13 @@ interface Rules {
 }
 
 /** Throws {@link JsonError}. Undefined for `null`. */
-export function decode(type: GoType, node: ExactJsonValue, rules: Rules): Decoded {
+export function decode(type: GoType, node: LiteralJsonValue, rules: Rules): Decoded {
   return decodeValue(type, node, undefined, rules);
 }
 
-function decodeValue(type: GoType, node: ExactJsonValue, context: Context | undefined, rules: Rules): Decoded {
+function decodeValue(type: GoType, node: LiteralJsonValue, context: Context | undefined, rules: Rules): Decoded {
   if (type.kind === "custom") return decodeCustom(type, node, context, rules);
-  if (type.kind === "any") return untyped(node);
+  if (type.kind === "any") return untyped(node, context);
   if (node === null) return undefined;
   switch (type.kind) {
     case "string":
@@ -105,9 +100,7 @@ function decodeValue(type: GoType, node: ExactJsonValue, context: Context | unde
     case "uint":
     case "uint64":
     case "float64":
-      return typeof node === "number" || typeof node === "bigint"
-        ? decodeNumber(type, node, context)
-        : mismatch(type, node, context);
+      return node instanceof NumberLiteral ? decodeNumber(type, node, context) : mismatch(type, node, context);
     case "bytes":
       return decodeBytes(node, context);
     case "slice":
@@ -167,7 +160,7 @@ function decodeMap(of: GoType, node: JsonObjectValue, context: Context | undefin
 
 function decodeCustom(
   type: Extract<GoType, { kind: "custom" }>,
-  node: ExactJsonValue,
+  node: LiteralJsonValue,
   context: Context | undefined,
   rules: Rules,
 ): Decoded {
@@ -181,29 +174,40 @@ function decodeCustom(
   return type.finish === undefined ? value : type.finish(value);
 }
 
-/** A bigint beyond 2^53. Numbers of 32 and 64 bits are told apart by no endpoint. */
-function decodeNumber(type: GoType, node: number | bigint, context: Context | undefined): Decoded {
-  if (type.kind === "float64") return Number(node);
+/**
+ * A bigint beyond 2^53. Numbers of 32 and 64 bits are told apart by no endpoint. What a number is worth does not help it:
+ * for an integer Go wants digits, and no sign where there can be none.
+ */
+function decodeNumber(type: GoType, node: NumberLiteral, context: Context | undefined): Decoded {
+  const { literal } = node;
+  if (type.kind === "float64") return finite(node, context);
+  const isDigits = type.kind === "int" ? /^-?\d{1,19}$/ : /^\d{1,20}$/;
   const low = type.kind === "int" ? -(2n ** 63n) : 0n;
   const high = type.kind === "int" ? 2n ** 63n - 1n : type.kind === "uint" ? 255n : 2n ** 64n - 1n;
-  if (typeof node === "number" && !Number.isInteger(node)) return mismatch(type, node, context, `number ${node}`);
-  const whole = BigInt(node);
-  if (whole < low || whole > high) return mismatch(type, node, context, `number ${whole}`);
-  return node;
+  if (!isDigits.test(literal)) return mismatch(type, node, context, `number ${literal}`);
+  const whole = BigInt(literal);
+  if (whole < low || whole > high) return mismatch(type, node, context, `number ${literal}`);
+  const value = Number(whole);
+  return Number.isSafeInteger(value) ? value : whole;
+}
+
+function finite(node: NumberLiteral, context: Context | undefined): number {
+  const value = Number(node.literal);
+  return Number.isFinite(value) ? value : mismatch(float64, node, context, `number ${node.literal}`);
 }
 
 /** Go's `interface{}` holds every number as a float. */
-function untyped(node: ExactJsonValue): Decoded {
-  if (typeof node === "bigint") return Number(node);
-  if (Array.isArray(node)) return node.map(untyped);
+function untyped(node: LiteralJsonValue, context: Context | undefined): Decoded {
+  if (node instanceof NumberLiteral) return finite(node, context);
+  if (Array.isArray(node)) return node.map((item) => untyped(item, context));
   if (!isObject(node)) return node;
   const out: Record<string, Decoded> = {};
-  for (const [key, value] of Object.entries(node)) setOwn(out, key, untyped(value));
+  for (const [key, value] of Object.entries(node)) setOwn(out, key, untyped(value, context));
   return out;
 }
 
 /** Base64 text; also an array of byte values, as Go takes it. */
-function decodeBytes(node: ExactJsonValue, context: Context | undefined): Decoded {
+function decodeBytes(node: LiteralJsonValue, context: Context | undefined): Decoded {
   if (typeof node === "string") {
     const decoded = fromBase64(node);
     if ("badAt" in decoded) throw new JsonError(`illegal base64 data at input byte ${decoded.badAt}`);
@@ -212,9 +216,8 @@ function decodeBytes(node: ExactJsonValue, context: Context | undefined): Decode
   if (!Array.isArray(node)) return mismatch({ kind: "bytes" }, node, context);
   if (node.length === 0) return emptyBytes;
   return Uint8Array.from(node, (item) => {
-    if (typeof item === "number" && Number.isInteger(item) && item >= 0 && item < 256) return item;
-    if (item === null) return 0;
-    return mismatch({ kind: "uint" }, item, context, typeof item === "number" ? `number ${item}` : undefined);
+    if (item instanceof NumberLiteral) return Number(decodeNumber(uint8, item, context));
+    return item === null ? 0 : mismatch(uint8, item, context);
   });
 }
 
@@ -238,10 +241,10 @@ function zero(type: GoType): Decoded {
   }
 }
 
-type JsonObjectValue = { readonly [key: string]: ExactJsonValue };
+type JsonObjectValue = { readonly [key: string]: LiteralJsonValue };
 
-function isObject(node: ExactJsonValue): node is { [key: string]: ExactJsonValue } {
-  return typeof node === "object" && node !== null && !Array.isArray(node);
+function isObject(node: LiteralJsonValue): node is { [key: string]: LiteralJsonValue } {
+  return typeof node === "object" && node !== null && !Array.isArray(node) && !(node instanceof NumberLiteral);
 }
 
 class TypeMismatch extends JsonError {
@@ -264,14 +267,14 @@ function shortName(name: string): string {
   return name.includes("{") ? "" : name.slice(name.lastIndexOf(".") + 1);
 }
 
-function mismatch(type: GoType, node: ExactJsonValue, context: Context | undefined, value = kindOf(node)): never {
+function mismatch(type: GoType, node: LiteralJsonValue, context: Context | undefined, value = kindOf(node)): never {
   throw new TypeMismatch(value, goName(type), context);
 }
 
-function kindOf(node: ExactJsonValue): string {
+function kindOf(node: LiteralJsonValue): string {
   if (typeof node === "string") return "string";
   if (typeof node === "boolean") return "bool";
-  if (typeof node === "number" || typeof node === "bigint") return "number";
+  if (node instanceof NumberLiteral) return "number";
   return Array.isArray(node) ? "array" : "object";
 }
 

@@ -2,12 +2,12 @@
 import { parseCheckRegistration, parseServiceRegistration } from "../../../core/config/definitions-parse.ts";
 import { validateCheckDefinition, validateServiceDefinition } from "../../../core/config/definitions-validate.ts";
 import { goQuote } from "../../../core/config/go-text.ts";
-import type { JsonValue } from "../../../core/config/json.ts";
+import type { LiteralJsonValue } from "../../../core/config/json.ts";
 import { decodeOrRefuse, jsonBodyBytesMax, readBody, rejected, text } from "../bodies.ts";
 import type { ApiContext } from "../context.ts";
 import type { HttpReply, HttpRequest, Route } from "../extension.ts";
 import { parseBool } from "../go.ts";
-import { readPlainJson, string, struct } from "../json-decode.ts";
+import { readJson, string, struct } from "../json-decode.ts";
 import { refuseNamespace } from "../query.ts";
 import { emptyReply, Refusal } from "../reply.ts";
 import { requiredName } from "./selection.ts";
@@ -70,9 +70,9 @@ async function registerCheck(context: ApiContext, request: HttpRequest): Promise
   await context.agent.local.registerCheck(definition, "remote");
 }
 
-async function readJsonBody(request: HttpRequest): Promise<JsonValue> {
+async function readJsonBody(request: HttpRequest): Promise<LiteralJsonValue> {
   const body = await request.body(jsonBodyBytesMax);
-  return decodeOrRefuse(() => readPlainJson(body));
+  return decodeOrRefuse(() => readJson(body));
 }
 
 async function serviceMaintenance(context: ApiContext, request: HttpRequest): Promise<void> {

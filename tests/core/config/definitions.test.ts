@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { checkDefinition } from "../../../core/config/definition-defaults.ts";
-import type { CheckDefinition } from "../../../core/config/definitions.ts";
+import type { CheckDefinition, ServiceDefinition } from "../../../core/config/definitions.ts";
 import { parseCheckRegistration, parseServiceRegistration } from "../../../core/config/definitions-parse.ts";
 import { validateCheckDefinition, validateServiceDefinition } from "../../../core/config/definitions-validate.ts";
-import { parseJson } from "../../../core/config/json.ts";
+import { type LiteralJsonValue, parseLiteralJson } from "../../../core/config/json.ts";
 import { emptySources, loadConfig } from "../../../core/config/load.ts";
 import { AgentError, messageOf } from "../../../core/types/errors.ts";
 import { assert, describe, it } from "../../support/harness.ts";
@@ -12,7 +12,7 @@ import { configHost } from "./host.ts";
 
 function answer(kind: string, body: string): string {
   try {
-    const parsed = parseJson(body);
+    const parsed = parseLiteralJson(body);
     const problem =
       kind === "service"
         ? validateServiceDefinition(parseServiceRegistration(parsed))
@@ -29,12 +29,19 @@ describe("a registration is accepted, or refused in Consul's words", () => {
   }
 });
 
+/** A body as a client's JSON library writes it. */
+function written(body: unknown): LiteralJsonValue {
+  return parseLiteralJson(JSON.stringify(body));
+}
+
+const service = (body: object): ServiceDefinition => parseServiceRegistration(written(body));
+
 const plainCheck: CheckDefinition = checkDefinition({});
 
 describe("a registration's fields", () => {
   it("are read under CamelCase names, durations as text or nanoseconds", () => {
     assert.deepEqual(
-      parseServiceRegistration({
+      service({
         ID: "web1",
         Name: "web",
         Kind: "connect-proxy",
@@ -79,34 +86,34 @@ describe("a registration's fields", () => {
           Expose: { Checks: true, Paths: [{ Path: "/a", ListenerPort: 1 }] },
         },
         connectNative: true,
-        sidecar: { ...parseServiceRegistration({}), port: 5 },
+        sidecar: { ...service({}), port: 5 },
       },
     );
   });
 
   it("are read under snake_case twins, and in any letter case", () => {
-    const service = parseServiceRegistration({
+    const read = service({
       name: "a",
       enable_tag_override: true,
       tagged_addresses: { lan: { address: "1.2.3.4", port: 5 } },
       proxy: { destination_service_name: "db", upstreams: [{ destination_name: "u", local_bind_port: 7 }] },
       check: { docker_container_id: "d", tls_skip_verify: true, script_args: ["x"], deregister_critical_service_after: "1h" },
     });
-    assert.equal(service.enableTagOverride, true);
-    assert.deepEqual(service.taggedAddresses, { lan: { address: "1.2.3.4", port: 5 } });
-    assert.deepEqual(service.proxy, { DestinationServiceName: "db", Upstreams: [{ DestinationName: "u", LocalBindPort: 7 }] });
-    assert.deepEqual(service.checks, [
+    assert.equal(read.enableTagOverride, true);
+    assert.deepEqual(read.taggedAddresses, { lan: { address: "1.2.3.4", port: 5 } });
+    assert.deepEqual(read.proxy, { DestinationServiceName: "db", Upstreams: [{ DestinationName: "u", LocalBindPort: 7 }] });
+    assert.deepEqual(read.checks, [
       { ...plainCheck, dockerContainerId: "d", tlsSkipVerify: true, args: ["x"], deregisterCriticalServiceAfter: 3_600_000 },
     ]);
   });
 
   it("named like properties of every object are data", () => {
-    const service = parseServiceRegistration(parseJson('{"Name":"a","Meta":{"__proto__":"x","constructor":"y"}}'));
+    const service = parseServiceRegistration(parseLiteralJson('{"Name":"a","Meta":{"__proto__":"x","constructor":"y"}}'));
     assert.deepEqual(Object.entries(service.meta ?? {}), [
       ["__proto__", "x"],
       ["constructor", "y"],
     ]);
-    assert.throws(() => parseServiceRegistration(parseJson('{"__proto__":1}')), {
+    assert.throws(() => parseServiceRegistration(parseLiteralJson('{"__proto__":1}')), {
       message: 'Request decode failed: json: unknown field "__proto__"',
     });
   });
@@ -121,7 +128,7 @@ describe("a definition in a file", () => {
       connect { native=true sidecar_service { port=5 } }
       checks { id="c" http="http://x" interval="10s" header { a=["b"] } } check { ttl="1m" TLSSkipVerify=true } }`;
     const { services } = await loadConfig({ ...emptySources, devMode: true, fragments: [fragment] }, configHost());
-    const same = parseServiceRegistration({
+    const same = service({
       ID: "web1",
       Name: "web",
       Kind: "connect-proxy",
@@ -168,7 +175,7 @@ describe("a definition in a file", () => {
 describe("metadata", () => {
   it("is bounded in pairs, keys and values", () => {
     const problem = (meta: Record<string, string>): string | undefined =>
-      validateServiceDefinition({ ...parseServiceRegistration({ Name: "a" }), meta });
+      validateServiceDefinition({ ...service({ Name: "a" }), meta });
     const pairs = (count: number): Record<string, string> =>
       Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, ""]));
     assert.equal(problem(pairs(64)), undefined);
@@ -183,8 +190,8 @@ it("any JSON given as a registration is answered or refused, never crashed on", 
   fc.assert(
     fc.property(fc.jsonValue(), fc.boolean(), (body, service) => {
       try {
-        if (service) validateServiceDefinition(parseServiceRegistration(body));
-        else validateCheckDefinition(parseCheckRegistration(body));
+        if (service) validateServiceDefinition(parseServiceRegistration(written(body)));
+        else validateCheckDefinition(parseCheckRegistration(written(body)));
       } catch (error) {
         assert.ok(error instanceof AgentError && error.code === "bad-request", String(error));
       }
@@ -220,7 +227,7 @@ it("any value in any known field is answered or refused, never crashed on", () =
   fc.assert(
     fc.property(value, (body) => {
       try {
-        validateServiceDefinition(parseServiceRegistration(body));
+        validateServiceDefinition(parseServiceRegistration(written(body)));
       } catch (error) {
         assert.ok(error instanceof AgentError && error.code === "bad-request", String(error));
       }
