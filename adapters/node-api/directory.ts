@@ -12,6 +12,7 @@ import {
   openFile,
   storageFailed,
   syncDirectory,
+  syncedWrites,
 } from "./file-system.ts";
 
 export class NodeDirectory implements Directory {
@@ -32,8 +33,10 @@ export class NodeDirectory implements Directory {
   list(): Promise<readonly string[]> {
     return this.#fileSystem.readdir(this.path);
   }
-  async open(name: string, how: "create" | "change" | "read"): Promise<OpenFile> {
-    return new NodeOpenFile(await openFile(this.#fileSystem, join(this.path, name), how));
+  async open(name: string, how: "create" | "change" | "read", forSyncedWrites = false): Promise<OpenFile> {
+    const writesSync = forSyncedWrites && syncedWrites !== undefined;
+    const handle = await openFile(this.#fileSystem, join(this.path, name), how, writesSync ? syncedWrites : 0);
+    return new NodeOpenFile(handle, writesSync);
   }
   rename(from: string, to: string): Promise<void> {
     return this.#fileSystem.rename(join(this.path, from), join(this.path, to));
@@ -51,9 +54,12 @@ export class NodeDirectory implements Directory {
 
 class NodeOpenFile implements OpenFile {
   readonly #handle: FileHandle;
+  /** What `write` wrote is durable. */
+  readonly #writesSync: boolean;
 
-  constructor(handle: FileHandle) {
+  constructor(handle: FileHandle, writesSync: boolean) {
     this.#handle = handle;
+    this.#writesSync = writesSync;
   }
 
   async size(): Promise<number> {
@@ -76,6 +82,11 @@ class NodeOpenFile implements OpenFile {
       assert(bytesWritten > 0, "a write makes progress or fails");
       done += bytesWritten;
     }
+  }
+
+  async writeSynced(at: number, bytes: Bytes): Promise<void> {
+    await this.write(at, bytes);
+    if (!this.#writesSync) await this.sync();
   }
 
   // The data, and of the metadata what is needed to find them again: their length.

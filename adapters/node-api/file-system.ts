@@ -30,12 +30,23 @@ const openFlags = {
 } as const;
 
 /**
+ * On Linux a write to a file opened with this does what a write and fdatasync do: one trip to a thread instead of two, a
+ * seventh of the time it takes to make a small record durable. Elsewhere it promises less than fdatasync.
+ */
+export const syncedWrites: number | undefined = process.platform === "linux" ? constants.O_DSYNC : undefined;
+
+/**
  * Opens a plain file. Whatever else has its name is refused: a pipe would keep us waiting for ever, a device never end.
  * "new" fails with EEXIST when there is something, "read" and "change" with ENOENT when there is nothing.
  */
-export async function openFile(fileSystem: FileSystem, path: string, how: keyof typeof openFlags): Promise<FileHandle> {
+export async function openFile(
+  fileSystem: FileSystem,
+  path: string,
+  how: keyof typeof openFlags,
+  moreFlags = 0,
+): Promise<FileHandle> {
   // Without O_NONBLOCK opening a pipe waits for its other end.
-  const handle = await fileSystem.open(path, openFlags[how] | (constants.O_NONBLOCK ?? 0), fileMode);
+  const handle = await fileSystem.open(path, openFlags[how] | moreFlags | (constants.O_NONBLOCK ?? 0), fileMode);
   try {
     const stat = await handle.stat();
     if (stat.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });

@@ -14,6 +14,8 @@ export interface OpenFile {
   /** Fewer bytes than asked for at the end of the file only. */
   read(at: number, length: number): Promise<Bytes>;
   write(at: number, bytes: Bytes): Promise<void>;
+  /** {@link write} and then {@link sync} of all that was written through this file: in one go where it was opened for that. */
+  writeSynced(at: number, bytes: Bytes): Promise<void>;
   /** The contents, and how long the file is. After a failure nobody knows what the disk holds. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -26,8 +28,11 @@ export interface Directory {
   make(): Promise<void>;
   /** In no order. */
   list(): Promise<readonly string[]>;
-  /** "create": a new and empty file, also when there was one. "change" and "read" fail when there is none. */
-  open(name: string, how: "create" | "change" | "read"): Promise<OpenFile>;
+  /**
+   * "create": a new and empty file, also when there was one. "change" and "read" fail when there is none. `forSyncedWrites`:
+   * most writes will be `writeSynced`, which may then be quicker, and `write` slower.
+   */
+  open(name: string, how: "create" | "change" | "read", forSyncedWrites?: boolean): Promise<OpenFile>;
   /** Replaces what has the new name. Open files stay open. */
   rename(from: string, to: string): Promise<void>;
   /** Who reads it may go on. */

@@ -30,6 +30,9 @@ export interface WalRaftStoreOptions {
   readonly sectorBytes?: number;
 }
 
+/** A write with the sync behind it in one. */
+type StoreStep = FileStep | { readonly kind: "writeSynced"; readonly at: number; readonly bytes: Bytes };
+
 export class WalRaftStore implements RaftStore {
   readonly #options: WalRaftStoreOptions;
   readonly #directory: Directory;
@@ -63,7 +66,7 @@ export class WalRaftStore implements RaftStore {
       for (const [at, name] of segments.entries()) this.#log.read(name, await this.#bytesOf(name), at === segments.length - 1);
       const opened = this.#log.open();
       const last = segments[segments.length - 1];
-      if (last !== undefined) this.#file = await directory.open(last, "change");
+      if (last !== undefined) this.#file = await directory.open(last, "change", true);
       await this.#perform(opened.steps);
       if (opened.torn !== undefined) this.#options.onTornTail(`${directory.path}/${opened.torn.name}`, opened.torn.offset);
       return { hardState: opened.hardState, entries: opened.entries, compacted: opened.compacted };
@@ -73,11 +76,11 @@ export class WalRaftStore implements RaftStore {
   }
 
   write(batch: RaftWrite): Promise<void> {
-    return this.#do(`write the log in ${this.#directory.path}`, () => this.#log.append(batch));
+    return this.#do(`write the log in ${this.#directory.path}`, () => joined(this.#log.append(batch)));
   }
 
   async compact(index: LogIndex): Promise<void> {
-    await this.#do(`write the log in ${this.#directory.path}`, () => this.#log.append({ compactTo: index, entries: [] }));
+    await this.#do(`write the log in ${this.#directory.path}`, () => joined(this.#log.append({ compactTo: index, entries: [] })));
     await this.#do(`delete old segments of the log in ${this.#directory.path}`, () => this.#log.removeUpTo(index));
   }
 
@@ -88,7 +91,7 @@ export class WalRaftStore implements RaftStore {
     await file?.close();
   }
 
-  async #do(what: string, plan: () => readonly FileStep[]): Promise<void> {
+  async #do(what: string, plan: () => readonly StoreStep[]): Promise<void> {
     if (this.#broken !== undefined) throw this.#broken;
     assert(this.#file !== undefined, "a log is loaded before it is written");
     assert(!this.#busy, "one write at a time");
@@ -102,13 +105,13 @@ export class WalRaftStore implements RaftStore {
     }
   }
 
-  async #perform(steps: readonly FileStep[]): Promise<void> {
+  async #perform(steps: readonly StoreStep[]): Promise<void> {
     const directory = this.#directory;
     for (const step of steps) {
       switch (step.kind) {
         case "create": {
           const before = this.#file;
-          this.#file = await directory.open(step.name, "create");
+          this.#file = await directory.open(step.name, "create", true);
           await before?.close();
           await this.#file.write(0, step.bytes);
           break;
@@ -116,6 +119,9 @@ export class WalRaftStore implements RaftStore {
         // There is one file that is written and synced: the last that was created, or the last one found.
         case "write":
           await this.#open().write(step.at, step.bytes);
+          break;
+        case "writeSynced":
+          await this.#open().writeSynced(step.at, step.bytes);
           break;
         case "sync":
           await this.#open().sync();
@@ -155,4 +161,12 @@ export class WalRaftStore implements RaftStore {
     this.#broken ??= error;
     return error;
   }
+}
+
+/** Not for what is done at the opening: that sync is also for what a process wrote that is gone. */
+function joined(steps: readonly FileStep[]): readonly StoreStep[] {
+  const last = steps[steps.length - 1];
+  const before = steps[steps.length - 2];
+  if (last?.kind !== "sync" || before?.kind !== "write") return steps;
+  return [...steps.slice(0, -2), { kind: "writeSynced", at: before.at, bytes: before.bytes }];
 }

@@ -54,6 +54,10 @@ export class SimDirectory implements Directory {
       size: () => this.#now(() => file.seen.length),
       read: (at, length) => this.#now((): Bytes => file.seen.slice(at, at + length)),
       write: (at, bytes) => this.#now(() => this.#files.write(file, at, bytes)),
+      writeSynced: async (at, bytes) => {
+        await this.#now(() => this.#files.write(file, at, bytes));
+        await this.#late(() => this.#files.sync(file));
+      },
       sync: () => this.#late(() => this.#files.sync(file)),
       close: () => Promise.resolve(),
     };
