@@ -67,9 +67,12 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
       snapshots,
       files,
       close: async () => {
-        await raft.close();
-        await files.close();
-        await lock.release();
+        try {
+          await raft.close();
+          await files.close();
+        } finally {
+          await lock.release();
+        }
       },
     };
   } catch (error) {

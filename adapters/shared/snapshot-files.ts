@@ -106,12 +106,14 @@ export class SnapshotFiles implements SnapshotStore {
     this.#saved = stamp;
     const name = snapshotName(head, stamp);
     let size: number;
+    let written = name + unfinishedSuffix;
     try {
-      size = await writeSnapshot(directory, name + unfinishedSuffix, head, content);
-      await directory.rename(name + unfinishedSuffix, name);
+      size = await writeSnapshot(directory, written, head, content);
+      await directory.rename(written, name);
+      written = name;
       await directory.sync();
     } catch (error) {
-      await directory.remove(name + unfinishedSuffix).catch(() => undefined); // the first error is the one to tell
+      await directory.remove(written).catch(() => undefined); // the first error is the one to tell
       throw error instanceof AgentError ? error : directory.failed(`save a snapshot in ${directory.path}`, error);
     }
     const { index, term, configuration, configurationIndex } = head;
@@ -145,9 +147,10 @@ export class SnapshotFiles implements SnapshotStore {
   }
 
   async #removeOld(): Promise<void> {
-    for (const name of (await this.#names()).slice(snapshotsKept)) {
+    // Left behind, they take room and do no harm; the next save tries again.
+    const names = await this.#names().catch(() => []);
+    for (const name of names.slice(snapshotsKept)) {
       this.#checked.delete(name);
-      // Left behind, it takes room and does no harm; the next save tries again.
       await this.#options.directory.remove(name).catch(() => undefined);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * How a write that a power failure cut short is told from damage.
+ * How a write that was cut short is told from damage.
  *
  *   sectors:        │   s0    │   s1    │   s2    │   s3    │
  *   record:              ▐▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▀▌             three parts, one in each of s0, s1, s2
@@ -9,6 +9,9 @@
  * power failure each part of a record is as it was written, or zeros. If all parts are there the record is whole, and
  * passes its check. A record that does not pass, and has no part of zeros, was written to its end, may have been
  * acknowledged, and was damaged later: that is never cut off.
+ *
+ * A process that ends, or a disk that fills up, in the middle of a write leaves a beginning of it, cut at any byte, and
+ * zeros behind. So a record ends with ones, and zeros in their place say the same.
  *
  * For this to hold no part may look unwritten when it is not, whatever clients store. Where the content has a part of
  * (nearly) nothing but zeros, all of it is masked: exclusive-or with four bytes for which that is not so. And a turned bit
@@ -30,7 +33,7 @@ const nonZeroMin = 8;
 const masksMax = 64;
 
 /** Where the sector ends that `at` is in. */
-export function sectorEnd(at: number, sectorBytes: number): number {
+function sectorEnd(at: number, sectorBytes: number): number {
   return (Math.floor(at / sectorBytes) + 1) * sectorBytes;
 }
 

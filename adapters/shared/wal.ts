@@ -11,14 +11,15 @@
  * segments.
  *
  * Torn or corrupt? A batch is written only after the one before it is durable, so a crash can damage none but the last
- * record, and that only by not writing some of its sectors (wal-tear.ts).
+ * record, and that only by not writing some of its sectors, or all from some byte on (wal-tear.ts).
  *
  *   what stands where a record is to come               it is
  *   a header of a higher sequence, here or behind       corrupt: what comes before that was durable
- *   zeros to the end of the sector, something behind    torn: the first sector was not written
- *   a header that fails its check                       corrupt: a sector is written whole
- *   a good header, and a part that is zeros             torn
- *   a good header, no part of zeros, a bad payload      corrupt
+ *   zeros, and something behind them                    torn: the first sector was not written
+ *   a header that fails its check, zeros behind it      torn: not written to its end
+ *   a header that fails its check, something behind it  corrupt
+ *   a good header, and zeros in a part or at the end    torn
+ *   a good header, all was written, a bad payload       corrupt
  */
 import { crc32 } from "../../core/codec/checks.ts";
 import { encodedBytesMax } from "../../core/codec/cbor.ts";
@@ -26,7 +27,7 @@ import type { Bytes } from "../../core/types/bytes.ts";
 import { assert } from "../../core/types/errors.ts";
 import { checkedInteger } from "../../core/types/ids.ts";
 import { decodeBatch, type WalBatch } from "./wal-batch.ts";
-import { applyMask, hasUnwrittenPart, isZero, maskWhereNeeded, sectorEnd } from "./wal-tear.ts";
+import { applyMask, hasUnwrittenPart, isZero, maskWhereNeeded } from "./wal-tear.ts";
 
 export const segmentHeaderBytes = 64;
 export const recordHeaderBytes = 32;
@@ -36,6 +37,8 @@ export const formatVersion = 2;
 
 const segmentMagic = 0x50435741; // "PCWA"
 const recordMagic = 0x5743524c;
+/** A record ends with as many ones, or more. */
+const trailerBytes = 8;
 /** Divides the size of every sector, and holds a header. */
 const alignment = recordHeaderBytes;
 const sectorBytesMax = 65_536;
@@ -91,7 +94,7 @@ export function firstRecordAt({ sectorBytes }: Pick<SegmentHeader, "sectorBytes"
 
 /** Of the whole record that holds so much payload. */
 export function recordBytes(payloadBytes: number): number {
-  return Math.ceil((recordHeaderBytes + payloadBytes) / alignment) * alignment;
+  return Math.ceil((recordHeaderBytes + payloadBytes + trailerBytes) / alignment) * alignment;
 }
 
 /** A whole record, to be written at `at`: a multiple of 32. */
@@ -163,14 +166,14 @@ function damageAt(bytes: Bytes, at: number, sequence: number, { salt, sectorByte
     if (found !== undefined && (found > sequence || (found === sequence && later > at)))
       return "a record fails its checksum and is not the last one";
   }
-  const firstPart = Math.min(sectorEnd(at, sectorBytes), bytes.length);
-  if (firstPart - at < recordHeaderBytes || isZero(bytes, at, firstPart)) return undefined;
+  const written = at + recordHeaderBytes;
+  if (isZero(bytes, at, written) || isZero(bytes, written, bytes.length)) return undefined;
   const record = headerAt(bytes, at, salt);
   if (record === undefined) return "the header of the last record fails its checksum";
   if (record.sequence !== sequence) return `record ${record.sequence} stands where ${sequence} belongs`;
   const end = at + recordBytes(record.length);
-  if (hasUnwrittenPart(bytes, { at, end, sectorBytes })) return undefined;
-  return "the last record fails its checksum, and all of its sectors were written";
+  if (hasUnwrittenPart(bytes, { at, end, sectorBytes }) || isZero(bytes, end - trailerBytes, end)) return undefined;
+  return "the last record fails its checksum, and all of it was written";
 }
 
 /** The header at `at`; undefined when there is none that passes its check. */
