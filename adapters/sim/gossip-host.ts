@@ -1,6 +1,6 @@
 import type { Random } from "../../core/ports/random.ts";
 import { consulVersion, type SerfConfig, serfDefaults } from "../../core/serf/config.ts";
-import { SerfMachine } from "../../core/serf/serf.ts";
+import { SerfMachine, type SerfRosters } from "../../core/serf/serf.ts";
 import type { SerfInput } from "../../core/serf/inputs.ts";
 import { lanDefaults, type SwimConfig } from "../../core/swim/config.ts";
 import type { SwimDelegate } from "../../core/swim/delegate.ts";
@@ -62,6 +62,7 @@ export class GossipHost {
   /** User events it has told of. */
   readonly heard = new Set<string>();
   #observations: Observation[] = [];
+  #starting = false;
 
   constructor(number: number, build: Build) {
     this.number = number;
@@ -96,6 +97,8 @@ export class GossipHost {
   }
 
   step(now: Millis, input: SerfInput): void {
+    // Whom it knows from the start is no news.
+    this.#starting = input.kind === "start";
     if (this.serf !== undefined) this.serf.step(now, input);
     else this.swim.step(now, input as SwimInput);
   }
@@ -130,10 +133,11 @@ export class GossipHost {
         swim,
         serf: { ...serfDefaults, ...build.serf, name: this.name, tags, gossipInterval },
         ...known,
+        rosters: build.rosters,
       });
       return { machine: serf, swim: serf.swim, serf };
     }
-    const alone = new SwimMachine({ config: swim, random, delegate: this.#delegate(), ...known });
+    const alone = new SwimMachine({ config: swim, random, delegate: this.#delegate(), ...known, roster: build.rosters.swim });
     return { machine: alone, swim: alone, serf: undefined };
   }
 
@@ -148,7 +152,9 @@ export class GossipHost {
       mergeState: () => {},
       refuseMerge: () => undefined,
       refuseAlive: () => undefined,
-      joined: (member) => void this.#observations.push({ kind: "joined", about: member.name }),
+      joined: (member) => {
+        if (!this.#starting) this.#observations.push({ kind: "joined", about: member.name });
+      },
       gone: (member) =>
         void this.#observations.push({ kind: member.condition === "left" ? "left" : "failed", about: member.name }),
       updated: () => {},
@@ -165,6 +171,8 @@ export interface Build {
   readonly swim: Partial<SwimConfig>;
   readonly serf: Partial<SerfConfig>;
   readonly known: readonly MemberClaim[] | undefined;
+  /** One for the whole pool: what its members agree on is held once. */
+  readonly rosters: SerfRosters;
 }
 
 const tags = { role: "node" };

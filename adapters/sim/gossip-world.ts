@@ -16,8 +16,10 @@ import type { SerfInput } from "../../core/serf/inputs.ts";
 import type { SwimConfig } from "../../core/swim/config.ts";
 import { consulVersion } from "../../core/serf/config.ts";
 import { Keyring } from "../../core/swim/keyring.ts";
-import type { MemberClaim, SwimMessage } from "../../core/swim/messages.ts";
+import type { MemberClaim } from "../../core/swim/messages.ts";
 import { openPacket, packPacket } from "../../core/swim/packets.ts";
+import type { SerfRosters } from "../../core/serf/serf.ts";
+import { Roster } from "../../core/swim/roster.ts";
 import type { StreamRequest } from "../../core/swim/swim.ts";
 import { encodeTags } from "../../core/serf/wire.ts";
 import { type Bytes, emptyBytes, utf8 } from "../../core/types/bytes.ts";
@@ -77,6 +79,7 @@ export class GossipWorld {
   checks: GossipChecks = noChecks;
   readonly #options: GossipWorldOptions;
   readonly #queue = new EventQueue();
+  readonly #rosters: SerfRosters = { swim: new Roster(), serf: new Roster() };
   readonly #byIp = new Map<string, GossipHost>();
   readonly #byName = new Map<string, GossipHost>();
 
@@ -192,10 +195,21 @@ export class GossipWorld {
 
   /** Steps a member and carries away what it hands out. A paused one does not step. */
   feed(host: GossipHost, input: SerfInput): void {
-    if (!host.up || host.pausedUntil > this.now) return;
+    if (this.#step(host, input)) this.#turn(host);
+  }
+
+  /** False when it does not run. */
+  #step(host: GossipHost, input: SerfInput): boolean {
+    if (!host.up || host.pausedUntil > this.now) return false;
     this.checks.before(host, input);
     host.step(this.now, input);
     this.steps++;
+    this.checks.after(this.now, host, input);
+    return true;
+  }
+
+  /** Carries away what a member hands out: once for all that came in one packet, as the driver does. */
+  #turn(host: GossipHost): void {
     for (const observation of host.takeObservations()) {
       this.hash.mark(this.now, observation.kind, host.number, "about" in observation ? this.host(observation.about).number : 0);
       this.checks.observed(this.now, host, observation);
@@ -208,7 +222,6 @@ export class GossipWorld {
       else if (host.outbox.length < outboxMax) host.outbox.push({ to: to.host, packet });
     }
     for (const request of host.machine.takeStreamRequests()) this.#serve(host, request);
-    this.checks.after(this.now, host, input);
     this.#setTimer(host);
   }
 
@@ -237,7 +250,7 @@ export class GossipWorld {
 
   #build(known: readonly MemberClaim[] | undefined): Build {
     const { layer, swim, serf } = this.#options;
-    return { layer, random: this.random, swim: swim ?? {}, serf: serf ?? {}, known };
+    return { layer, random: this.random, swim: swim ?? {}, serf: serf ?? {}, known, rosters: this.#rosters };
   }
 
   #enter(host: GossipHost): void {
@@ -297,7 +310,9 @@ export class GossipWorld {
     if (problems.length > 0) throw new Error(`a packet that a member sent cannot be read: ${problems.join("; ")}`);
     this.hash.mark(this.now, "packet", to.number, from.number);
     const source = { host: from.ip, port: gossipPort };
-    for (const message of messages) this.feed(to, { kind: "datagram", from: source, message: message as SwimMessage });
+    let stepped = false;
+    for (const message of messages) stepped = this.#step(to, { kind: "datagram", from: source, message }) || stepped;
+    if (stepped) this.#turn(to);
   }
 
   #serve(host: GossipHost, request: StreamRequest): void {

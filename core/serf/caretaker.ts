@@ -52,11 +52,12 @@ export class Caretaker {
   #reap(now: Millis): void {
     const { reconnectTimeout, tombstoneTimeout, recentIntentTimeout } = this.#parts.config;
     this.#parts.members.dropIntents(now - recentIntentTimeout);
-    for (const member of [...this.#parts.members.values()]) {
-      const timeout =
-        member.status === "failed" ? reconnectTimeout : member.status === "left" ? tombstoneTimeout : Number.POSITIVE_INFINITY;
-      if (now - member.goneAt > timeout) this.#erase(member.name);
+    const due: string[] = [];
+    for (const { name, status, goneAt } of this.#parts.members.values()) {
+      const timeout = status === "failed" ? reconnectTimeout : status === "left" ? tombstoneTimeout : Number.POSITIVE_INFINITY;
+      if (now - goneAt > timeout) due.push(name);
     }
+    for (const name of due) this.#erase(name);
   }
 
   /** Forgets members whose prune is due; called when one may have been set. */

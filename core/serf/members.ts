@@ -13,19 +13,25 @@
  * failure and corrects itself at the next exchange of state.
  */
 import type { Member } from "../plugin/agent-api.ts";
-import type { MemberState } from "../swim/members.ts";
+import { isSameMeta, type MemberState } from "../swim/members.ts";
+import { type Roster, RosterTable } from "../swim/roster.ts";
+import { type Bytes, equalBytes } from "../types/bytes.ts";
 import type { Millis } from "../types/ids.ts";
 import type { JoinIntent, LeaveIntent } from "./messages.ts";
 import { decodeTags } from "./wire.ts";
 
-export type SerfMember = { -readonly [Field in keyof Member]: Member[Field] } & {
+/** Immutable: a change makes another one. */
+export interface SerfMember extends Member {
   /** Lamport time of the intent that set the status. */
-  statusTime: number;
+  readonly statusTime: number;
   /** When it was first seen gone; 0 while it is here. */
-  goneAt: Millis;
+  readonly goneAt: Millis;
   /** When it is to be forgotten, for a member that is pruned while leaving. */
-  pruneAt: Millis;
-};
+  readonly pruneAt: Millis;
+  /** What `tags` and the protocols were read from. */
+  readonly meta: Bytes | undefined;
+  readonly version: Bytes;
+}
 
 interface RecentIntent {
   readonly kind: "join" | "leave";
@@ -50,15 +56,19 @@ export interface IntentOutcome {
 const ignored: IntentOutcome = { rebroadcast: false };
 
 export class SerfMembers {
-  readonly #members = new Map<string, SerfMember>();
+  readonly #members: RosterTable<SerfMember>;
   readonly #intents = new Map<string, RecentIntent>();
+
+  constructor(roster: Roster<SerfMember>) {
+    this.#members = new RosterTable(roster);
+  }
 
   get(name: string): SerfMember | undefined {
     return this.#members.get(name);
   }
 
   values(): IterableIterator<SerfMember> {
-    return this.#members.values() as IterableIterator<SerfMember>;
+    return this.#members.values();
   }
 
   get size(): number {
@@ -73,44 +83,26 @@ export class SerfMembers {
 
   joined(state: MemberState, ownPort: number): SerfMember {
     const known = this.#members.get(state.name);
-    if (known !== undefined) {
-      describe(known, state, ownPort);
-      known.status = "alive";
-      known.goneAt = 0;
-      known.pruneAt = Number.POSITIVE_INFINITY;
-      return known;
-    }
-    const member: SerfMember = {
-      name: state.name,
-      address: "",
-      port: 0,
-      tags: {},
-      status: "alive",
-      protocolMin: 0,
-      protocolMax: 0,
-      protocolCur: 0,
-      delegateMin: 0,
-      delegateMax: 0,
-      delegateCur: 0,
-      statusTime: 0,
-      goneAt: 0,
-      pruneAt: Number.POSITIVE_INFINITY,
+    if (known === undefined && this.#members.size >= membersMax) this.#forgetLongestGone();
+    const intent = known === undefined ? this.#intents.get(state.name) : undefined;
+    const found = {
+      address: state.host,
+      port: portOf(state, ownPort),
+      meta: state.meta,
+      version: state.version,
+      status: intent?.kind === "leave" ? ("leaving" as const) : ("alive" as const),
+      statusTime: known?.statusTime ?? intent?.time ?? 0,
     };
-    describe(member, state, ownPort);
-    if (this.#members.size >= membersMax) this.#forgetLongestGone();
-    const intent = this.#intents.get(state.name);
-    if (intent !== undefined) {
-      member.statusTime = intent.time;
-      if (intent.kind === "leave") member.status = "leaving";
-    }
-    this.#members.set(state.name, member);
-    return member;
+    const agreed = this.#members.shared(state.name, (other) => isAlike(other, found));
+    return this.#put(agreed ?? { ...memberOf(state, ownPort), ...found, goneAt: 0, pruneAt: Number.POSITIVE_INFINITY });
   }
 
   updated(state: MemberState, ownPort: number): SerfMember | undefined {
     const member = this.#members.get(state.name);
-    if (member !== undefined) describe(member, state, ownPort);
-    return member;
+    if (member === undefined) return undefined;
+    const { status } = member;
+    const { meta, version } = state;
+    return this.#put({ ...member, ...memberOf(state, ownPort), status, meta, version });
   }
 
   /** SWIM says it is gone, and whether in its own words; whether it left or failed depends on what it said before, too. */
@@ -121,22 +113,23 @@ export class SerfMembers {
   ): { readonly member: SerfMember; readonly event: "leave" | "failed" } | undefined {
     const member = this.#members.get(name);
     if (member === undefined) return undefined;
-    if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) member.status = "left";
-    else if (member.status === "alive") member.status = "failed";
+    let status: "left" | "failed";
+    if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) status = "left";
+    else if (member.status === "alive") status = "failed";
     else return undefined;
-    member.goneAt = now;
-    return { member, event: member.status === "left" ? "leave" : "failed" };
+    return { member: this.#put({ ...member, status, goneAt: now }), event: status === "left" ? "leave" : "failed" };
   }
 
   joinIntent(now: Millis, intent: JoinIntent): IntentOutcome {
     const member = this.#members.get(intent.node);
     if (member === undefined) return { rebroadcast: this.#remember(now, intent) };
     if (intent.time <= member.statusTime) return ignored;
-    member.statusTime = intent.time;
-    if (member.status === "leaving") {
-      member.status = "alive";
-      // It is here, so nobody is to be forgotten; Serf would erase it from its list while it is probed.
-      member.pruneAt = Number.POSITIVE_INFINITY;
+    const { time: statusTime } = intent;
+    // It is here, so nobody is to be forgotten; Serf would erase it from its list while it is probed.
+    if (member.status === "leaving") this.#put({ ...member, statusTime, status: "alive", pruneAt: Number.POSITIVE_INFINITY });
+    else {
+      const later = { ...member, statusTime };
+      this.#put(this.#members.shared(member.name, (other) => isAlike(other, later)) ?? later);
     }
     return { rebroadcast: true };
   }
@@ -145,12 +138,11 @@ export class SerfMembers {
     const member = this.#members.get(intent.node);
     if (member === undefined) return { rebroadcast: this.#remember(now, intent) };
     if (intent.time <= member.statusTime) return ignored;
-    member.statusTime = intent.time;
     const failed = member.status === "failed";
-    if (member.status === "alive") member.status = "leaving";
-    else if (failed) member.status = "left";
+    const status = member.status === "alive" ? "leaving" : failed ? "left" : member.status;
     // One that is still leaving must be gone before it can be forgotten.
-    if (intent.prune) member.pruneAt = member.status === "leaving" ? now + pruneDelay : now;
+    const pruneAt = !intent.prune ? member.pruneAt : status === "leaving" ? now + pruneDelay : now;
+    this.#put({ ...member, statusTime: intent.time, status, pruneAt });
     return failed ? { rebroadcast: true, event: "leave" } : { rebroadcast: true };
   }
 
@@ -160,6 +152,12 @@ export class SerfMembers {
 
   dropIntents(heardBefore: Millis): void {
     for (const [name, intent] of this.#intents) if (intent.heardAt < heardBefore) this.#intents.delete(name);
+  }
+
+  #put(member: SerfMember): SerfMember {
+    const number = this.#members.put(member);
+    if (member.status === "alive") this.#members.share(number, member);
+    return member;
   }
 
   #forgetLongestGone(): void {
@@ -188,7 +186,7 @@ export function memberOf(state: Omit<MemberState, "incarnation" | "condition" | 
   return {
     name: state.name,
     address: state.host,
-    port: state.port === 0 ? ownPort : state.port,
+    port: portOf(state, ownPort),
     tags: decodeTags(state.meta),
     status: "none",
     protocolMin,
@@ -200,7 +198,21 @@ export function memberOf(state: Omit<MemberState, "incarnation" | "condition" | 
   };
 }
 
-function describe(member: SerfMember, state: MemberState, ownPort: number): void {
-  const { status } = member;
-  Object.assign(member, memberOf(state, ownPort), { status });
+/** Whether `one` is what `other` is: of two that are here. */
+function isAlike(
+  one: SerfMember,
+  other: Pick<SerfMember, "address" | "port" | "meta" | "version" | "status" | "statusTime">,
+): boolean {
+  return (
+    one.statusTime === other.statusTime &&
+    one.status === other.status &&
+    one.address === other.address &&
+    one.port === other.port &&
+    isSameMeta(one.meta, other.meta) &&
+    equalBytes(one.version, other.version)
+  );
+}
+
+function portOf({ port }: { readonly port: number }, ownPort: number): number {
+  return port === 0 ? ownPort : port;
 }

@@ -25,6 +25,7 @@ import { ipText } from "../swim/ip.ts";
 import { Keyring } from "../swim/keyring.ts";
 import type { MemberState } from "../swim/members.ts";
 import type { MemberClaim, Ping, PushPull } from "../swim/messages.ts";
+import { Roster } from "../swim/roster.ts";
 import { type GossipMachine, type OutgoingPacket, type StreamRequest, SwimMachine } from "../swim/swim.ts";
 import { type Bytes, emptyBytes } from "../types/bytes.ts";
 import { unreachable } from "../types/errors.ts";
@@ -46,11 +47,17 @@ const queueEntriesMin = 4096;
 /** Serf: whoever fails and is back within so long flaps. */
 const flapMax: Millis = 60_000;
 
+/** What a machine may hold together with other machines of this process. Default: nothing. */
+export interface SerfRosters {
+  readonly swim: Roster<MemberState>;
+  readonly serf: Roster<SerfMember>;
+}
+
 export class SerfMachine implements GossipMachine {
   readonly #config: SerfConfig;
   readonly #ownPort: number;
   readonly #swim: SwimMachine;
-  readonly #members = new SerfMembers();
+  readonly #members: SerfMembers;
   readonly #clock = new LamportClock();
   readonly #eventClock = new LamportClock();
   readonly #queryClock = new LamportClock();
@@ -65,6 +72,8 @@ export class SerfMachine implements GossipMachine {
   #meta: Bytes;
   #events: SerfEvent[] = [];
   #now: Millis = 0;
+  /** Whom it knows from the start is no news. */
+  #starting = false;
   #leaving = false;
   #leaveIntentSent = false;
 
@@ -76,6 +85,7 @@ export class SerfMachine implements GossipMachine {
     readonly keyring?: Keyring;
     /** See SwimMachine. */
     readonly known?: readonly MemberClaim[];
+    readonly rosters?: SerfRosters;
     /** Lamport times of an earlier life: what was seen then is no news now. */
     readonly resume?: { readonly clock: number; readonly eventClock: number; readonly queryClock: number };
     /** For metrics. Called from within a step: it must not step the machine. */
@@ -84,6 +94,7 @@ export class SerfMachine implements GossipMachine {
     this.#config = parts.serf;
     this.#measured = parts.measured ?? (() => {});
     this.#ownPort = parts.swim.port;
+    this.#members = new SerfMembers(parts.rosters?.serf ?? new Roster());
     if (parts.resume !== undefined) {
       const { clock, eventClock, queryClock } = parts.resume;
       this.#clock.witness(clock);
@@ -107,6 +118,7 @@ export class SerfMachine implements GossipMachine {
       random: parts.random.fork("swim"),
       delegate: this.#delegate(),
       ...(parts.known === undefined ? {} : { known: parts.known }),
+      ...(parts.rosters === undefined ? {} : { roster: parts.rosters.swim }),
     });
     const { config, random, members } = { config: parts.serf, random: parts.random.fork("serf"), members: this.#members };
     this.#queries = new Queries({
@@ -168,7 +180,9 @@ export class SerfMachine implements GossipMachine {
     switch (input.kind) {
       case "start":
         this.#caretaker.start(now);
+        this.#starting = true;
         this.#swim.step(now, input);
+        this.#starting = false;
         break;
       case "wake":
         this.#swim.step(now, input);
@@ -278,6 +292,7 @@ export class SerfMachine implements GossipMachine {
     const before = this.#members.get(state.name);
     if (before?.status === "failed" && this.#now - before.goneAt < flapMax) this.#measured("flap", 1);
     const member = this.#members.joined(state, this.#ownPort);
+    if (this.#starting && state.name !== this.#config.name) return;
     this.#log("info", `serf: EventMemberJoin: ${member.name} ${member.address}`);
     this.#tell("join", member.name);
   }

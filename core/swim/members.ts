@@ -27,18 +27,21 @@ export function protocolMax(member: MemberState): number {
   return member.version[1] ?? 0;
 }
 
-/** Whether `alive` says of a member what is known of it, its incarnation aside. */
-function isSameAs(known: MemberState, alive: Alive): boolean {
+/** What a member says of itself besides its name. */
+export type Said = Omit<Alive, "kind" | "node">;
+
+/** Whether `said` is what is known of a member, its incarnation aside. */
+function isSameAs(known: MemberState, said: Said): boolean {
   return (
-    known.port === alive.port &&
-    equalBytes(known.address, alive.address) &&
-    isSameMeta(known.meta, alive.meta) &&
-    equalBytes(known.version, alive.version)
+    known.port === said.port &&
+    equalBytes(known.address, said.address) &&
+    isSameMeta(known.meta, said.meta) &&
+    equalBytes(known.version, said.version)
   );
 }
 
 export function isSameMeta(left: Bytes | undefined, right: Bytes | undefined): boolean {
-  return equalBytes(left ?? emptyBytes, right ?? emptyBytes);
+  return left === right || equalBytes(left ?? emptyBytes, right ?? emptyBytes);
 }
 
 const capacityMin = 8;
@@ -79,20 +82,18 @@ export class MemberTable {
 
   /** Puts `member` in the place of what was believed of it. False when it is new, the table is full and nobody in it is gone. */
   put(member: MemberState): boolean {
-    const known = this.#states.get(member.name) !== undefined;
-    if (!known && this.size >= this.#membersMax && !this.#forgetLongestGone()) return false;
+    const full = this.size >= this.#membersMax && this.#states.get(member.name) === undefined;
+    if (full && !this.#forgetLongestGone()) return false;
+    const { size } = this;
     const number = this.#states.put(member);
-    if (!known) this.#enter(number);
-    if (member.condition === "alive") this.#states.roster.share(number, member);
+    if (this.size > size) this.#enter(number);
+    if (member.condition === "alive") this.#states.share(number, member);
     return true;
   }
 
-  /** What this member or another one of this process believes already, of a member that says `alive`. */
-  agreed(alive: Alive): MemberState | undefined {
-    const { roster } = this.#states;
-    const number = roster.find(alive.node);
-    if (number === undefined) return undefined;
-    return roster.shared(number).find((state) => state.incarnation === alive.incarnation && isSameAs(state, alive));
+  /** What this member or another one of this process believes already, of one that says `said`. */
+  agreed(name: string, said: Said): MemberState | undefined {
+    return this.#states.shared(name, (state) => state.incarnation === said.incarnation && isSameAs(state, said));
   }
 
   /** The next to probe, undefined when there is none. At the end of a round the long dead are forgotten and the order is drawn anew. */

@@ -20,7 +20,7 @@ import type { SwimDelegate } from "./delegate.ts";
 import { EvidenceLog, type Grounds } from "./evidence.ts";
 import type { GossipQueue } from "./gossip-queue.ts";
 import { isIpLength, ipText } from "./ip.ts";
-import { isGone, isSameMeta, type MemberState, type MemberTable } from "./members.ts";
+import { isGone, isSameMeta, type MemberState, type MemberTable, type Said } from "./members.ts";
 import type { Alive, Dead, MemberClaim, Suspect } from "./messages.ts";
 import { Suspicion } from "./suspicion.ts";
 import { encodeMessage } from "./wire.ts";
@@ -237,21 +237,22 @@ export class Membership {
   }
 
   /** A member everyone knows already: nothing is passed on. */
-  introduce(now: Millis, claim: MemberClaim): void {
-    this.#adopt(now, { kind: "alive", node: claim.name, ...claim }, false);
+  introduce(claim: MemberClaim): void {
+    const member = this.#table.agreed(claim.name, claim) ?? stateOf(claim.name, claim);
+    if (member !== undefined && this.#table.put(member)) this.#delegate.joined(member);
   }
 
   /** Takes over what `alive` says, whether or not the member was known, and tells everyone. */
-  #adopt(now: Millis, alive: Alive, tell = true): void {
+  #adopt(now: Millis, alive: Alive): void {
     const known = this.#table.get(alive.node);
-    const member = this.#table.agreed(alive) ?? stateOf(alive);
+    const member = this.#table.agreed(alive.node, alive) ?? stateOf(alive.node, alive);
     if (member === undefined) return;
     if (!this.#table.put(member)) {
       this.#delegate.log("warn", `memberlist: no room for '${alive.node}': ${this.#config.membersMax} members are known`);
       return;
     }
     this.#clearSuspicion(member.name);
-    if (tell) this.#broadcast(member.name, alive);
+    this.#broadcast(member.name, alive);
     if (known !== undefined) this.evidence.refuted(now, member.name);
     if (known === undefined || isGone(known)) this.#delegate.joined(member);
     else if (!isSameMeta(known.meta, member.meta)) this.#delegate.updated(member);
@@ -311,17 +312,18 @@ function isCredible(incarnation: Incarnation, expected: Incarnation): boolean {
   return incarnation <= incarnationMax || incarnation <= expected;
 }
 
-function stateOf(alive: Alive): MemberState | undefined {
-  const host = ipText(alive.address);
+function stateOf(name: string, said: Said): MemberState | undefined {
+  const { address, port, incarnation, meta, version } = said;
+  const host = ipText(address);
   if (host === undefined) return undefined;
   return {
-    name: alive.node,
-    address: owned(alive.address),
-    port: alive.port,
-    incarnation: alive.incarnation,
-    meta: alive.meta === undefined ? undefined : owned(alive.meta),
+    name,
+    address: owned(address),
+    port,
+    incarnation,
+    meta: meta === undefined ? undefined : owned(meta),
     condition: "alive",
-    version: owned(alive.version.length === versionLength ? alive.version : alive.version.subarray(0, versionLength)),
+    version: owned(version.length === versionLength ? version : version.subarray(0, versionLength)),
     host,
     goneAt: 0,
   };

@@ -62,7 +62,6 @@ export class Roster<State extends { readonly name: string }> {
     return (this.#entries[number] as Entry<State>).shared;
   }
 
-  /** Offers `state` to the others. Pointless for what differs from table to table. */
   share(number: number, state: State): void {
     const entry = this.#entries[number] as Entry<State>;
     if (entry.holders === 1 || entry.shared.includes(state)) return;
@@ -73,13 +72,13 @@ export class Roster<State extends { readonly name: string }> {
 
 /** What one member believes of all others. */
 export class RosterTable<State extends { readonly name: string }> {
-  readonly roster: Roster<State>;
+  readonly #roster: Roster<State>;
   /** By number. */
   readonly #states: (State | undefined)[] = [];
   #size = 0;
 
   constructor(roster: Roster<State>) {
-    this.roster = roster;
+    this.#roster = roster;
   }
 
   get size(): number {
@@ -87,7 +86,7 @@ export class RosterTable<State extends { readonly name: string }> {
   }
 
   get(name: string): State | undefined {
-    const number = this.roster.find(name);
+    const number = this.#roster.find(name);
     return number === undefined ? undefined : this.#states[number];
   }
 
@@ -101,26 +100,37 @@ export class RosterTable<State extends { readonly name: string }> {
     for (const state of this.#states) if (state !== undefined) yield state;
   }
 
+  /** A state of `name` that is shared, by this table or another one of the process, and for which `holds`. */
+  shared(name: string, holds: (state: State) => boolean): State | undefined {
+    const number = this.#roster.find(name);
+    return number === undefined ? undefined : this.#roster.shared(number).find(holds);
+  }
+
+  /** Offers `state` to the others. Pointless for what differs from table to table. */
+  share(number: number, state: State): void {
+    this.#roster.share(number, state);
+  }
+
   /** Puts `state` in the place of what was believed of this member; gives its number. */
   put(state: State): number {
-    let number = this.roster.find(state.name);
-    if (number === undefined || this.#states[number] === undefined) {
-      number = this.roster.hold(state.name);
-      // Without holes, which engines would store as a slow kind of array.
-      while (this.#states.length <= number) this.#states.push(undefined);
-      this.#size++;
+    const known = this.#roster.find(state.name);
+    if (known !== undefined && this.#states[known] !== undefined) {
+      this.#states[known] = state;
+      return known;
     }
+    const number = this.#roster.hold(state.name);
+    // Without holes, which engines would store as a slow kind of array.
+    while (this.#states.length <= number) this.#states.push(undefined);
     this.#states[number] = state;
+    this.#size++;
     return number;
   }
 
-  /** Gives the number that is free again. */
-  delete(name: string): number | undefined {
-    const number = this.roster.find(name);
-    if (number === undefined || this.#states[number] === undefined) return undefined;
+  delete(name: string): void {
+    const number = this.#roster.find(name);
+    if (number === undefined || this.#states[number] === undefined) return;
     this.#states[number] = undefined;
     this.#size--;
-    this.roster.release(number);
-    return number;
+    this.#roster.release(number);
   }
 }

@@ -266,7 +266,7 @@ export class SwimMachine implements GossipMachine {
   #start(now: Millis): void {
     const { probeInterval, gossipInterval, pushPullInterval: interval } = this.#config;
     this.#membership.announce(now);
-    for (const claim of this.#known) if (claim.name !== this.#config.name) this.#membership.introduce(now, claim);
+    for (const claim of this.#known) if (claim.name !== this.#config.name) this.#membership.introduce(claim);
     this.#known = [];
     // Members that start together must not tick together.
     this.#probe.start(now + below(this.#random, Math.ceil(probeInterval)));

@@ -48,16 +48,16 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "the end of a leaving member is a failure",
     "core/serf/members.ts",
-    'if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) member.status = "left";',
-    'if (member.status === "leaving" && !saidGoodbye) member.status = "left";',
+    'if (member.status === "leaving" || (saidGoodbye && member.status === "alive")) status = "left";',
+    'if (member.status === "leaving" && !saidGoodbye) status = "left";',
     "who left has not failed",
     "after healing all tables agree",
   ),
   one(
     "who is leaving fails in the end",
     "core/serf/members.ts",
-    'else if (member.status === "alive") member.status = "failed";\n    else return undefined;',
-    'else if (member.status === "alive") member.status = "failed";\n    else return undefined;\n    if (member.statusTime > 1) member.status = "failed";',
+    'else if (member.status === "alive") status = "failed";\n    else return undefined;',
+    'else if (member.status === "alive") status = "failed";\n    else return undefined;\n    if (member.statusTime > 1) status = "failed";',
     "who left has not failed",
   ),
   one(
@@ -112,8 +112,8 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "meta of a known member is not taken over",
     "core/swim/membership.ts",
-    "const member = this.#table.agreed(alive) ?? stateOf(alive);",
-    "const member = stateOf(known === undefined ? alive : { ...alive, meta: known.meta });",
+    "const member = this.#table.agreed(alive.node, alive) ?? stateOf(alive.node, alive);",
+    "const member = stateOf(alive.node, known === undefined ? alive : { ...alive, meta: known.meta });",
     "after healing all tables agree",
   ),
 ];
