@@ -66,6 +66,8 @@ export class Raft {
   #driver: RaftDriver | undefined;
   #machine: RaftMachine | undefined;
   #leading = false;
+  #campaigns = false;
+  #lastLeaderAddress = "";
   #leader: NodeId | undefined;
 
   constructor(options: RaftOptions) {
@@ -138,6 +140,7 @@ export class Raft {
       send: (message) => transport?.send(message),
       onConfiguration: () => this.#options.onConfiguration(),
       onLeader: (event) => {
+        this.#tellElection(event);
         logger.log("info", `entering ${event.role} state`, roleFields(event, address));
         if (event.isLeader !== this.#leading) {
           this.#leading = event.isLeader;
@@ -151,6 +154,16 @@ export class Raft {
     });
     this.#driver.start();
     this.#options.onConfiguration();
+  }
+
+  /** Why there is an election, in the words that operators of Consul look for. */
+  #tellElection({ role, leader, leaderAddress }: LeaderEvent): void {
+    const { logger } = this.#options;
+    if (role === "preCandidate" && this.#campaigns) logger.log("warn", "Election timeout reached, restarting election");
+    else if (role === "preCandidate")
+      logger.log("warn", "heartbeat timeout reached, starting election", { "last-leader": this.#lastLeaderAddress });
+    this.#campaigns = role === "preCandidate" || role === "candidate";
+    if (leader !== undefined) this.#lastLeaderAddress = leaderAddress ?? "";
   }
 
   async stop(): Promise<void> {

@@ -66,7 +66,11 @@ export class ServerList {
   /** The servers that are alive now. Those known already keep their order; a new one takes a random place. */
   set(servers: readonly KnownServer[]): void {
     const present = new Map(servers.slice(0, serversMax).map((server) => [keyOf(server), server]));
-    this.#servers = this.#servers.filter((server) => present.has(keyOf(server)));
+    this.#servers = this.#servers.filter((server) => {
+      const stays = present.has(keyOf(server));
+      if (!stays) this.#options.logger.log("info", "removing server", { server: describe(server) });
+      return stays;
+    });
     const known = new Set(this.#servers.map(keyOf));
     for (const [key, server] of present) {
       if (known.has(key)) continue;

@@ -414,13 +414,15 @@ export class ServerRole implements Role {
   }
 
   async #removeServer(id: NodeId): Promise<void> {
+    // Removing itself, a leader would not see the end of it, and nobody would lead until the others have noticed.
+    if (id === this.#options.nodeId) await this.#handOver();
     const leader = this.#raft.leader();
     if (this.#raft.isLeader()) await this.#care.remove(id);
     else if (leader === undefined) throw new AgentError("no-leader", { message: "No cluster leader" });
     else await ask(this.#transport, leader, { kind: "removeServer", id }, handOverMax);
   }
 
-  /** A leader that leaves lets another one lead first, so that nobody waits for an election. */
+  /** A leader that leaves or is removed lets another one lead first, so that nobody waits for an election. */
   async #handOver(): Promise<void> {
     const voters = this.#raft.servers().filter((server) => server.voter);
     if (!this.#raft.isLeader() || voters.length < 2) return;
@@ -432,7 +434,7 @@ export class ServerRole implements Role {
       if (leader !== undefined && leader !== this.#options.nodeId) return;
       await new Promise<void>((resolve) => void clock.after(handOverPause, resolve));
     }
-    this.#options.logger.log("warn", "no other server took over; leaving as the leader");
+    this.#options.logger.log("warn", "no other server took over from the leader, which goes all the same");
   }
 
   #onLeading(leading: boolean): void {

@@ -231,7 +231,7 @@ export class Link {
       onGone();
     }
     if (!this.#complained && this.#state === "dialing")
-      logger.log("debug", "no connection to server", { id: to, address: formatAddress(this.#at), error: messageOf(error) });
+      logger.log("warn", "no connection to server", { id: to, address: formatAddress(this.#at), error: messageOf(error) });
     this.#complained = true;
     this.#stream?.abort(new AgentError("connection-closed", { message: "the connection was given up" }));
   }

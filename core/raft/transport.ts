@@ -25,6 +25,8 @@ import type { RaftMessage } from "./messages.ts";
 import { decodeMessage, encodeMessage } from "./wire.ts";
 
 const greetingTimeout: Millis = 5000;
+/** The log is quiet about others who are turned away for the same reason. */
+const refusalPause: Millis = 60_000;
 /** Requests of one other server in hand. */
 const requestsMax = 16_384;
 
@@ -50,6 +52,7 @@ export class RaftTransport {
   readonly #options: RaftTransportOptions;
   readonly #links = new Map<NodeId, Link>();
   #stopped = false;
+  #refusal = { reason: "", quietUntil: 0 };
 
   constructor(options: RaftTransportOptions) {
     this.#options = options;
@@ -153,7 +156,7 @@ export class RaftTransport {
 
   /** The ID of the server at the other end; undefined when it was turned away. */
   async #greeted(stream: ByteStream, reader: FrameReader): Promise<NodeId | undefined> {
-    const { clock, self, datacenter, logger } = this.#options;
+    const { clock, self, datacenter } = this.#options;
     const late = new AgentError("timeout", { message: "i/o timeout" });
     const timer = clock.after(greetingTimeout, () => stream.abort(late));
     try {
@@ -169,13 +172,23 @@ export class RaftTransport {
         stream.write(encodeFrame(frameType.hello, encodeHello({ ...this.#hello(), to: hello.from })));
         return hello.from;
       }
-      logger.log("warn", "turned away a server", { from: formatAddress(stream.remote), reason: refusal });
+      this.#tellRefusal(stream.remote, refusal ?? "");
       stream.write(encodeFrame(frameType.failure, encodeFailure(new AgentError("rejected", { message: refusal ?? "" }))));
       await stream.closeWrite();
       return undefined;
     } finally {
       timer.cancel();
     }
+  }
+
+  /** Who is turned away comes again and again: the log has one line of it in a while. */
+  #tellRefusal(from: Address, reason: string): void {
+    const { clock, logger } = this.#options;
+    const now = clock.monotonic();
+    const again = reason === this.#refusal.reason && now < this.#refusal.quietUntil;
+    if (again) return;
+    this.#refusal = { reason, quietUntil: now + refusalPause };
+    logger.log("warn", "turned away a server", { from: formatAddress(from), reason });
   }
 
   async #answer(from: NodeId, body: Bytes, id: number, outbox: Outbox): Promise<void> {

@@ -177,4 +177,15 @@ describe("three servers with -bootstrap-expect=3", () => {
     assert.equal((await request(ports.http, "GET", "/v1/kv/its/own?raw")).body, "x");
     await lone.stop();
   });
+
+  it("lose their leader to an operator who removes it: another one takes over first, and no write waits for it", async () => {
+    const removed = await group.leader();
+    const [other] = group.others(removed) as [Server];
+    const address = `127.0.0.1:${removed.ports.server}`;
+    const done = await removed.agent.consul(["operator", "raft", "remove-peer", `-address=${address}`]);
+    assert.deepEqual([done.code, done.stdout], [0, `Removed peer with address "${address}"\n`]);
+    assert.equal((await request(other.ports.http, "PUT", "/v1/kv/goes/on", "x")).body.trim(), "true");
+    const { stdout } = await other.agent.insist(["operator", "raft", "list-peers"]);
+    assert.doesNotMatch(stdout, new RegExp(`${address} .* true`));
+  });
 });

@@ -165,6 +165,7 @@ async function side(
   more: {
     readonly datacenter?: string;
     readonly life?: string;
+    readonly log?: (message: string) => void;
     readonly answer?: (from: string, body: Bytes) => Promise<Bytes>;
   } = {},
 ): Promise<Side> {
@@ -177,7 +178,7 @@ async function side(
     clock: world.clock,
     random: constantRandom(0.5),
     streams,
-    logger: silent,
+    logger: { ...(silent as object), log: (_level: string, message: string) => more.log?.(message) } as never,
     self: id,
     datacenter: more.datacenter ?? "dc1",
     life: more.life ?? `life of ${id}`,
@@ -260,6 +261,20 @@ describe("two servers", () => {
       assert.equal(a.transport.isConnected(to), false);
       assert.deepEqual(b.messages, []);
     }
+  });
+
+  it("say who was turned away and who does not answer, and do not go on about it", async () => {
+    const world = new VirtualWorld();
+    const said: string[] = [];
+    const log = (message: string): void => void said.push(message);
+    const a = await side(world, "a", "10.0.0.1");
+    const b = await side(world, "b", "10.0.0.2", { log });
+    a.transport.connectTo(new Map([["c", at("10.0.0.2")]]));
+    b.transport.connectTo(new Map([["d", at("10.0.0.4")]]));
+    await world.pass(30_000);
+    assert.deepEqual(said.sort(), ["no connection to server", "turned away a server"]);
+    await world.pass(60_000);
+    assert.deepEqual(said.slice(2), ["turned away a server"]);
   });
 
   it("tell a request that was not sent from one whose answer was lost", async () => {
