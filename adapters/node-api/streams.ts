@@ -7,6 +7,7 @@ import type { Millis } from "../../core/types/ids.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import { builtin } from "./builtin.ts";
 import { connectionErrorCode, dialText, goText } from "./go-errors.ts";
+import { resolveName } from "./names.ts";
 import { SocketStream } from "./socket-stream.ts";
 
 const net = builtin<typeof import("node:net")>("node:net");
@@ -18,6 +19,7 @@ export type Target = Address | { readonly path: string };
 export function createStreams(clock: Clock): Streams {
   return {
     connect: async (to, options) => new SocketStream(await connectSocket(clock, to, options)),
+    resolve: resolveName,
     listen,
   };
 }

@@ -42,7 +42,7 @@ import { LocalState } from "./local-state.ts";
 import { createPersisted } from "./persisted.ts";
 import { Registrations } from "./registrations.ts";
 import { RemoteExec } from "./remote-exec.ts";
-import { RetryJoin, startJoin } from "./retry-join.ts";
+import { RetryJoin } from "./retry-join.ts";
 import type { Role, RoleCluster, RoleOptions } from "./role.ts";
 import { ServerRole } from "./server-role.ts";
 import { agentStats } from "./stats.ts";
@@ -144,7 +144,7 @@ export class Agent implements AgentApi {
         addresses,
         interval,
         retriesMax,
-        join: (known) => this.cluster.join(known, pool),
+        join: (known) => this.#role.cluster.joinQuietly(known, pool),
         onExhausted: () => dependencies.onEnd?.(1),
       });
     this.#retryJoins = [
@@ -243,9 +243,8 @@ export class Agent implements AgentApi {
       this.#antiEntropy.start();
       if (!this.#config.disableCoordinates) this.#coordinateSender.start();
       const { startJoin: lan, startJoinWan: wan } = this.#config;
-      const logger = this.#logger;
-      await startJoin(lan, { pool: "lan", logger, join: (addresses) => this.cluster.join(addresses, "lan") });
-      await startJoin(wan, { pool: "wan", logger, join: (addresses) => this.cluster.join(addresses, "wan") });
+      if (lan.length > 0) await this.cluster.join(lan, "lan");
+      if (wan.length > 0) await this.cluster.join(wan, "wan");
       for (const retryJoin of this.#retryJoins) retryJoin.start();
     } catch (error) {
       await this.stop();

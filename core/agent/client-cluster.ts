@@ -24,6 +24,7 @@ import { createGossipPool } from "./gossip-pool.ts";
 import { lonelyMember, origin } from "./identity.ts";
 import { openKeyrings, type PoolKeys } from "./keyring-files.ts";
 import type { RoleCluster } from "./role.ts";
+import { joinOnce } from "./retry-join.ts";
 import { serversAmong } from "./servers.ts";
 import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
@@ -34,6 +35,8 @@ export interface ClientClusterOptions {
   /** Where gossip remembers members across a restart. Undefined: nowhere. */
   readonly files: FileStore | undefined;
   readonly logger: Logger;
+  /** For what is told in the agent's own name. */
+  readonly agentLogger: Logger;
   readonly servers: ClientServers;
   readonly onMember: (member: Member, change: MemberEventKind) => void;
   /** A user event came, at this Lamport time. */
@@ -145,7 +148,12 @@ export class ClientCluster implements RoleCluster {
     return { leader: await store.leader(datacenter), peers: await store.peers(datacenter) };
   }
 
-  async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+  join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+    const { agentLogger: logger } = this.#options;
+    return joinOnce(addresses, { pool, logger, join: () => this.joinQuietly(addresses, pool) });
+  }
+
+  async joinQuietly(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
     if (pool === "wan") throw new AgentError("rejected", { message: "Must be a server to join WAN cluster" });
     assert(this.#lan !== undefined, "an agent joins after it started");
     return this.#lan.join(addresses);

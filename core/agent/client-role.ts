@@ -58,6 +58,7 @@ export class ClientRole implements Role {
       nodeId,
       files: config.dataDir === undefined ? undefined : storage.files,
       logger,
+      agentLogger: options.logger,
       servers: this.#servers,
       onMember: (member) => options.onMember(member),
       onUserEvent: options.onUserEvent,

@@ -24,6 +24,7 @@ import { FloodJoin } from "./flood-join.ts";
 import { createGossipPool, nameInPool } from "./gossip-pool.ts";
 import { lonelyMember, origin, serverTags } from "./identity.ts";
 import { type Keyrings, openKeyrings } from "./keyring-files.ts";
+import { joinOnce } from "./retry-join.ts";
 import { type ServerMember, serverOf, serversAmong } from "./servers.ts";
 import { newLeaderEvent, userEventPrefix } from "./user-event.ts";
 
@@ -39,6 +40,8 @@ export interface ClusterOptions {
   /** Where gossip remembers members across a restart. Undefined: nowhere. */
   readonly files: FileStore | undefined;
   readonly logger: Logger;
+  /** For what is told in the agent's own name. */
+  readonly agentLogger: Logger;
   readonly group: GroupView;
   /** A connection of another server of the group. */
   readonly acceptServer: (stream: ByteStream) => Promise<void>;
@@ -236,7 +239,12 @@ export class Cluster implements ClusterApi {
     return this.#options.group.isLeader();
   }
 
-  async join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+  join(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
+    const { agentLogger: logger } = this.#options;
+    return joinOnce(addresses, { pool, logger, join: () => this.joinQuietly(addresses, pool) });
+  }
+
+  async joinQuietly(addresses: readonly string[], pool: "lan" | "wan"): Promise<number> {
     if (this.#lan === undefined)
       throw new AgentError("not-supported", { message: "Cannot join: this agent runs without sockets" });
     if (pool === "lan") return this.#lan.join(addresses);

@@ -93,21 +93,20 @@ export class RetryJoin {
   }
 }
 
-/** `start_join` and `start_join_wan`: one attempt, whose failure ends the start. */
-export async function startJoin(
-  addresses: readonly string[],
-  parts: {
-    readonly pool: "lan" | "wan";
-    readonly logger: Logger;
-    readonly join: (addresses: readonly string[]) => Promise<number>;
-  },
-): Promise<void> {
-  if (addresses.length === 0) return;
+interface JoinParts {
+  readonly pool: "lan" | "wan";
+  readonly logger: Logger;
+  readonly join: (addresses: readonly string[]) => Promise<number>;
+}
+
+/** One attempt: of `start_join`, whose failure ends the start, or of `consul join`. It is told to the log. Rejects with `rejected` and memberlist's text. */
+export async function joinOnce(addresses: readonly string[], parts: JoinParts): Promise<number> {
   const cluster = parts.pool.toUpperCase();
   parts.logger.log("info", `(${cluster}) joining`, { [`${parts.pool}_addresses`]: addresses });
   try {
     const joined = await parts.join(addresses);
     parts.logger.log("info", `(${cluster}) joined`, { number_of_nodes: joined });
+    return joined;
   } catch (error) {
     parts.logger.log("warn", `(${cluster}) couldn't join`, { number_of_nodes: 0, error: messageOf(error) });
     throw new AgentError("rejected", { message: messageOf(error), cause: error });

@@ -42,6 +42,8 @@ export interface Role {
 export interface RoleCluster extends ClusterApi {
   /** Where it listens ("server", "serf_lan", "serf_wan"); undefined: it does not. */
   address(surface: string): SurfaceAddress | undefined;
+  /** As `join`, which also tells the log: for who tries often. */
+  joinQuietly(addresses: readonly string[], pool: "lan" | "wan"): Promise<number>;
 }
 
 export interface RoleOptions {

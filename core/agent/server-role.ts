@@ -103,6 +103,7 @@ export class ServerRole implements Role {
       sockets: options.sockets,
       files: config.dataDir === undefined ? undefined : storage.files,
       logger,
+      agentLogger: options.logger,
       group: {
         leader: () => this.#raft.leader(),
         isLeader: () => this.#raft.isLeader(),

@@ -9,6 +9,11 @@ export interface Streams {
    * Go's ("dial tcp 127.0.0.1:1: connect: connection refused"), because check outputs and errors show it.
    */
   connect(to: Address, options: { readonly timeout: Millis; readonly cancel?: Cancel }): Promise<ByteStream>;
+  /**
+   * All addresses that a name stands for, IP literals, in the resolver's order. Rejects with Go's text ("lookup x: no such
+   * host"). Absent: names are for `connect` alone.
+   */
+  readonly resolve?: (name: string) => Promise<readonly string[]>;
   /** Port 0 picks a free one. Rejects with `address-in-use`. */
   listen(at: Address, accept: (stream: ByteStream) => void): Promise<StreamListener>;
 }

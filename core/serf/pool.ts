@@ -85,8 +85,8 @@ export interface Pool {
   members(): readonly Member[];
   self(): Member;
   /**
-   * How many of `addresses` ("host", "host:port", "name/host:port") answered. Rejects with `rejected` and Consul's text
-   * when there are some and none did.
+   * How many answered of `addresses` ("host", "host:port", "name/host:port"), each address of a name for itself. Rejects
+   * with `rejected` and Consul's text when there are some and none did.
    */
   join(addresses: readonly string[]): Promise<number>;
   /** Says goodbye and waits until the others should have heard it. Stays up: `stop` follows. */
@@ -127,6 +127,8 @@ export function createPool(options: PoolOptions): Pool {
   return new GossipPool(options);
 }
 
+/** Of the addresses of one name; as many as an answer of DNS can hold would keep a joiner busy for hours. */
+const joinedOfNameMax = 256;
 /** How long the goodbye itself may take on its way out of our own queue. */
 const leaveTimeout: Millis = 5000;
 
@@ -245,34 +247,50 @@ class GossipPool implements Pool {
     this.#running();
     const failures: string[] = [];
     let joined = 0;
-    for (const address of addresses) {
-      const failure = await this.#joinOne(address);
-      if (failure === undefined) joined++;
-      else {
-        this.#swimLogger.log("debug", `memberlist: ${failure}`);
-        failures.push(failure);
-      }
+    const failed = (level: "warn" | "debug", failure: string): void => {
+      this.#swimLogger.log(level, `memberlist: ${failure}`);
+      failures.push(failure);
+    };
+    for (const given of addresses) {
+      const found = await this.#addressesOf(given);
+      if (typeof found === "string") failed("warn", `Failed to resolve ${given}: ${found}`);
+      else
+        for (const to of found) {
+          const failure = await this.#joinOne(to);
+          if (failure === undefined) joined++;
+          else failed("debug", `Failed to join ${to.host}: ${failure}`);
+        }
     }
     if (joined > 0) this.#feed({ kind: "joinIntent" });
     else if (failures.length > 0) throw new AgentError("rejected", { message: listed(failures) });
     return joined;
   }
 
-  /** Why not, in memberlist's words. */
-  async #joinOne(given: string): Promise<string | undefined> {
-    const to = parseJoinAddress(given, this.#port);
-    if (to.host.trim() === "") return `Failed to resolve ${given}: lookup ${to.host}: no such host`;
-    if (!(to.port <= 65_535)) {
-      const port = goQuote(given.slice(given.lastIndexOf(":") + 1));
-      const problem = Number.isNaN(to.port) ? "invalid syntax" : "value out of range";
-      return `Failed to resolve ${given}: strconv.ParseUint: parsing ${port}: ${problem}`;
+  /** All that a name stands for: each may be the one member that lives. Otherwise why there is none, in memberlist's words. */
+  async #addressesOf(given: string): Promise<readonly Address[] | string> {
+    if (given.startsWith("/")) return "empty node name provided";
+    const { host, port } = parseJoinAddress(given, this.#port);
+    if (host.trim() === "") return `lookup ${host}: no such host`;
+    if (!(port <= 65_535)) {
+      const text = goQuote(given.slice(given.lastIndexOf(":") + 1));
+      return `strconv.ParseUint: parsing ${text}: ${Number.isNaN(port) ? "invalid syntax" : "value out of range"}`;
     }
+    const { resolve } = this.#options.streams;
+    if (resolve === undefined || ipBytes(host) !== undefined) return [{ host, port }];
+    try {
+      return (await resolve(host)).slice(0, joinedOfNameMax).map((address) => ({ host: address, port }));
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  /** Why not. */
+  async #joinOne(to: Address): Promise<string | undefined> {
     try {
       await this.#driver.pushPull(to, true, { joining: true });
       return undefined;
     } catch (error) {
-      const lookup = /lookup .*: no such host$/.exec(messageOf(error));
-      return lookup === null ? `Failed to join ${to.host}: ${messageOf(error)}` : `Failed to resolve ${given}: ${lookup[0]}`;
+      return messageOf(error);
     }
   }
 

@@ -103,6 +103,15 @@ export function streamsContract(subject: Subject<"streams">): void {
       assert.equal(error.message, `dial tcp ${listener.local.host}:${listener.local.port}: connect: connection refused`);
     });
 
+    claim(subject, "a name is resolved to all its addresses, or refused in Go's words", async () => {
+      // Simulated networks have no names.
+      if (streams.resolve === undefined) return;
+      const found = await streams.resolve("localhost");
+      assert.ok(found.includes("127.0.0.1") || found.includes("::1"), found.join());
+      assert.equal(new Set(found).size, found.length);
+      assert.match((await rejection(streams.resolve("nowhere.invalid"))).message, /^lookup nowhere\.invalid: /);
+    });
+
     claim(subject, "a cancelled connect rejects with cancelled, before and during", async () => {
       const { listener } = await pair(subject);
       const before = await rejection(streams.connect(listener.local, { timeout: ample, cancel: AbortSignal.abort() }));

@@ -283,6 +283,7 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
       nodeId: registration.id,
       files: undefined,
       logger: ports.logger,
+      agentLogger: ports.logger,
       servers,
       onMember: () => {},
       onUserEvent: () => {},

@@ -1,5 +1,5 @@
 /** Joining at start: how often, what is said, when it is given up. */
-import { RetryJoin, startJoin } from "../../../core/agent/retry-join.ts";
+import { joinOnce, RetryJoin } from "../../../core/agent/retry-join.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { settle, VirtualClock } from "../../support/virtual-clock.ts";
 
@@ -95,10 +95,12 @@ describe("retry_join_wan", () => {
 });
 
 describe("start_join", () => {
-  it("has one attempt; with nowhere to go it does nothing", async () => {
-    const logger = { log: () => {}, child: () => logger } as never;
-    const pool = "lan";
-    await startJoin([], { pool, logger, join: () => Promise.reject(new Error("not called")) });
-    await assert.rejects(startJoin(["a"], { pool, logger, join: () => Promise.reject(new Error("no")) }), { message: "no" });
+  it("has one attempt, which is told to the log, as is that of `consul join`", async () => {
+    const lines: string[] = [];
+    const logger = { log: (level: string, text: string) => lines.push(`${level}: ${text}`), child: () => logger } as never;
+    assert.equal(await joinOnce(["a"], { pool: "lan", logger, join: async () => 2 }), 2);
+    const failing = { pool: "wan", logger, join: () => Promise.reject(new Error("no")) } as const;
+    await assert.rejects(joinOnce(["a"], failing), { message: "no" });
+    assert.deepEqual(lines, ["info: (LAN) joining", "info: (LAN) joined", "info: (WAN) joining", "warn: (WAN) couldn't join"]);
   });
 });

@@ -95,6 +95,31 @@ describe("a gossip pool", () => {
     assert.equal(second.pool.members().length, 3);
   });
 
+  it("joins all that a name stands for, and counts each", async () => {
+    const world = new VirtualWorld();
+    const names: Readonly<Record<string, readonly string[]>> = { "servers.test": ["10.0.0.1", "10.0.0.2", "10.0.0.9"] };
+    const resolve = async (name: string): Promise<readonly string[]> => {
+      const found = names[name];
+      if (found === undefined) throw new Error(`lookup ${name}: no such host`);
+      return found;
+    };
+    await agent(world, "a", "10.0.0.1");
+    await agent(world, "b", "10.0.0.2");
+    const streams = { ...world.streams("10.0.0.3"), resolve };
+    const { pool, log } = await agent(world, "c", "10.0.0.3", { streams });
+    assert.equal(await world.settle(pool.join(["c/servers.test:8301"])), 2);
+    assert.equal(pool.members().length, 3);
+    assert.equal(await world.settle(pool.join(["servers.test", "10.0.0.1", "gone.test"])), 3);
+    const failed = log.filter((line) => line.includes("Failed"));
+    const unreachable = "Failed to join 10.0.0.9: dial tcp 10.0.0.9:8301: connect: connection refused";
+    assert.deepEqual(failed, [
+      `debug agent.memberlist.lan: memberlist: ${unreachable}`,
+      `debug agent.memberlist.lan: memberlist: ${unreachable}`,
+      "warn agent.memberlist.lan: memberlist: Failed to resolve gone.test: lookup gone.test: no such host",
+    ]);
+    await assert.rejects(world.settle(pool.join(["/10.0.0.1"])), /Failed to resolve \/10\.0\.0\.1: empty node name provided/);
+  });
+
   it("joining nobody is refused in Consul's words, one line per address", async () => {
     const world = new VirtualWorld();
     const { pool } = await agent(world, "a", "10.0.0.1");
