@@ -8,7 +8,8 @@ import { createRpcServer, type RpcHandler } from "../../core/rpc/server.ts";
 import { text } from "../../core/types/bytes.ts";
 import { assert, describe, it } from "../support/harness.ts";
 import { ownGround } from "../support/own-ground.ts";
-import { eventually, findPeer, freePort, type Peer, startPeer } from "./peers.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { eventually, findPeer, type Peer, startPeer } from "./peers.ts";
 import { ownPool, realPorts, statusOf } from "./ports.ts";
 
 /** Of this process alone. */
@@ -28,12 +29,7 @@ interface RealConsul extends Peer {
 
 async function realConsul(name: string, host: string, ...extra: readonly string[]): Promise<RealConsul> {
   const folder = mkdtempSync(join(tmpdir(), "consul-"));
-  const [httpPort, lanPort, wanPort, serverPort] = [
-    await freePort(host),
-    await freePort(host),
-    await freePort(host),
-    await freePort(host),
-  ];
+  const [httpPort, lanPort, wanPort, serverPort] = (await freePorts(4)) as [number, number, number, number];
   const ports = [
     `-http-port=${httpPort}`,
     `-serf-lan-port=${lanPort}`,
@@ -95,22 +91,23 @@ describe("our pool and RPC port with real Consul agents", { skip }, () => {
     try {
       await eventually("the server leads", () => server.output().includes("New leader elected"), server.output);
       assert.equal(await pool.join([server.lan]), 1);
-      let health: unknown;
-      const look = async () => {
-        health = await server.get("/v1/health/node/ours");
-      };
-      for (let tries = 0; tries < 100 && !JSON.stringify(health ?? []).includes("serfHealth"); tries++) {
-        await look();
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-      assert.match(JSON.stringify(health), /"CheckID":"serfHealth".*"Status":"passing"/, log.join("\n") + server.output());
+      await eventually(
+        "the server registers us",
+        async () => /"CheckID":"serfHealth".*"Status":"passing"/.test(JSON.stringify(await server.get("/v1/health/node/ours"))),
+        () => log.join("\n") + server.output(),
+      );
       await pool.leave();
       await eventually(
         "the server deregisters us",
         () => server.output().includes("deregistering member: member=ours"),
         server.output,
       );
-      assert.doesNotMatch(server.output(), /\[WARN\].*(ours|memberlist)|\[ERR/);
+      // A machine that stands still makes each of us late, and doubted; of that it may warn.
+      const said = server
+        .output()
+        .split("\n")
+        .filter((line) => !/memberlist: (Suspect|Refuting a suspect|Was able to connect)/.test(line));
+      assert.doesNotMatch(said.join("\n"), /\[WARN\].*(ours|memberlist)|\[ERR/);
     } finally {
       await pool.stop();
       await server.stop();

@@ -7,7 +7,9 @@
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { assert, describe, it } from "../support/harness.ts";
+import { insist } from "../support/patience.ts";
 import { findPeer } from "../support/peer.ts";
 import { consulPath, RunningAgent, root, temporaryFolder } from "../support/program.ts";
 import { Likeness, maskPorts } from "./differential/likeness.ts";
@@ -49,20 +51,24 @@ describe("our agent and Consul 1.8.7, asked the same", { skip }, () => {
   });
   after(() => Promise.all([theirs?.agent.stop(), ours?.agent.stop()]));
 
-  it("start: what the log tells, it tells in Consul's words, and in its order", () => {
-    const [said, expected] = [ours, theirs].map(({ agent }) => {
-      const lines = agent.output.split("\n").map((line) => maskPorts(line.replace(/^ {4}\S+ /, ""), { ...agent.ports }));
-      return lines.filter((line) => !line.startsWith("[DEBUG]"));
-    }) as [string[], string[]];
-    const ownWords = said.filter((line) => !expected.includes(line));
-    assert.deepEqual(ownWords, []);
+  it("start: what the log tells, it tells in Consul's words, and in its order", async () => {
     // Who is alone here need not wait for anybody's heartbeat: our election comes while the surfaces start. The news of
     // members and of the leader comes by gossip, the two networks of DNS start at once: their order is chance.
-    for (const part of [/raft|leadership|member joined/, /serf|Adding/, /Started|state syncer|running|Synced/]) {
-      const ofPart = (lines: string[]) =>
-        lines.filter((line) => part.test(line) && said.includes(line)).map((line) => line.replace(/(DNS.*)=(udp|tcp)$/, "$1"));
-      assert.deepEqual(ofPart(said), ofPart(expected));
-    }
+    const parts = [/raft|leadership|member joined/, /serf|Adding/, /Started|state syncer|running|Synced/];
+    const told = async () => {
+      const [said, expected] = [ours, theirs].map(({ agent }) => {
+        const lines = agent.output.split("\n").map((line) => maskPorts(line.replace(/^ {4}\S+ /, ""), { ...agent.ports }));
+        return lines.filter((line) => !line.startsWith("[DEBUG]"));
+      }) as [string[], string[]];
+      const inParts = (lines: string[]) =>
+        parts.map((part) =>
+          lines.filter((line) => part.test(line) && said.includes(line)).map((line) => line.replace(/(DNS.*)=(udp|tcp)$/, "$1")),
+        );
+      const ownWords = said.filter((line) => !expected.includes(line));
+      return { said: { ownWords, inOrder: inParts(said) }, expected: { ownWords: [], inOrder: inParts(expected) } };
+    };
+    // What one has said last the other may be about to say.
+    await insist(told, ({ said, expected }) => isDeepStrictEqual(said, expected));
   });
 
   const compare = async (step: Step): Promise<string | undefined> => {

@@ -3,8 +3,10 @@
  * with a reason; on CI their absence is a failure.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { promisify } from "node:util";
+import { messageOf } from "../../core/types/errors.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { insist, patience } from "../support/patience.ts";
 
 export { findPeer } from "../support/peer.ts";
 
@@ -15,15 +17,26 @@ export interface Peer {
   stop(signal?: "SIGKILL" | "SIGTERM" | "SIGINT"): Promise<void>;
 }
 
+/** Nothing outlives the tests. */
+const startedHere = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of startedHere) child.kill("SIGKILL");
+});
+
+// As the runner ends a file that takes too long; without this there would be no "exit".
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(1));
+
 export function startPeer(path: string, args: readonly string[]): Peer {
   const child: ChildProcess = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] });
+  startedHere.add(child);
   let output = "";
   const keep = (chunk: Buffer) => {
-    output = (output + chunk.toString()).slice(-1_000_000);
+    output += chunk.toString();
   };
   child.stdout?.on("data", keep);
   child.stderr?.on("data", keep);
-  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  void gone.then(() => startedHere.delete(child));
   return {
     output: () => output,
     async stop(signal = "SIGKILL") {
@@ -35,30 +48,33 @@ export function startPeer(path: string, args: readonly string[]): Peer {
 
 /** What a command of the peer prints. Asynchronous, because the command may wait for an answer of ours. */
 export async function runPeer(path: string, args: readonly string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(path, [...args], { encoding: "utf8", timeout: 15_000 });
+  const { stdout } = await promisify(execFile)(path, [...args], { encoding: "utf8", timeout: patience });
   return stdout;
 }
 
-/** A port nothing listens on now. */
-export async function freePort(host: string): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+/** One that only this process uses, on whichever of its addresses. */
+export async function freePort(): Promise<number> {
+  const [port] = await freePorts(1);
+  return port as number;
 }
 
-/** Looks until `holds`, for real agents keep real time; fails with `what` and what `tell` says. */
-export async function eventually(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  tell: () => string,
-  seconds = 20,
-): Promise<void> {
-  const until = Date.now() + seconds * 1000;
-  while (!(await holds())) {
-    if (Date.now() > until) throw new Error(`not within ${seconds} s: ${what}\n${tell()}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+/**
+ * Looks until `holds`, for real agents keep real time; fails with `what`, and with what `tell` says or why it could not be
+ * seen at last.
+ */
+export async function eventually(what: string, holds: () => boolean | Promise<boolean>, tell: () => string): Promise<void> {
+  let why: string | undefined;
+  await insist(
+    async () => {
+      why = undefined;
+      try {
+        return await holds();
+      } catch (error) {
+        why = messageOf(error);
+        return false;
+      }
+    },
+    (held) => held,
+    () => `otherwise than: ${what}\n${why ?? ""}\n${tell()}`,
+  );
 }

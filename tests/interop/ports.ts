@@ -5,6 +5,8 @@ import { createDatagrams } from "../../adapters/node-api/datagrams.ts";
 import { createStreams } from "../../adapters/node-api/streams.ts";
 import { createRandom, seedOf } from "../../adapters/shared/random.ts";
 import type { Logger } from "../../core/ports/telemetry.ts";
+import { patience } from "../support/patience.ts";
+import { freePort } from "./peers.ts";
 import { createPool, type Pool, type PoolEvent, type PoolOptions } from "../../core/serf/pool.ts";
 
 /** Keeps what is logged, for the message of a test that fails. */
@@ -36,7 +38,7 @@ export interface OwnPool {
   readonly log: readonly string[];
 }
 
-/** A pool of ours, started, with quick timers. */
+/** A pool of ours, started: quick to tell what it knows, patient with a busy machine. */
 export async function ownPool(host: string, options: Partial<PoolOptions> = {}): Promise<OwnPool> {
   const events: PoolEvent[] = [];
   const log: string[] = [];
@@ -44,10 +46,12 @@ export async function ownPool(host: string, options: Partial<PoolOptions> = {}):
     ...realPorts(host, log),
     kind: "lan",
     name: "ours",
-    bind: { host, port: 0 },
+    bind: { host, port: await freePort() },
     tags: { role: "ours" },
-    gossip: { gossipNodes: 3, gossipInterval: 100, probeInterval: 500, probeTimeout: 300, suspicionMult: 3, retransmitMult: 4 },
-    serf: { leavePropagateDelay: 500 },
+    gossip: { gossipNodes: 3, gossipInterval: 100, probeInterval: 1000, probeTimeout: 500, suspicionMult: 4, retransmitMult: 4 },
+    // A question is over when all have answered: a minute is for a machine that stands still.
+    serf: { leavePropagateDelay: 500, queryTimeoutMult: 600 },
+    timing: { streamTimeout: patience },
     onEvent: (event) => events.push(event),
     ...options,
   });

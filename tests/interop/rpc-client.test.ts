@@ -14,7 +14,8 @@ import { text, utf8 } from "../../core/types/bytes.ts";
 import { testConfig } from "../core/agent/rpc-pair.ts";
 import { assert, describe, it } from "../support/harness.ts";
 import { ownGround } from "../support/own-ground.ts";
-import { eventually, findPeer, freePort, startPeer } from "./peers.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { eventually, findPeer, startPeer } from "./peers.ts";
 import { realPorts } from "./ports.ts";
 
 /** Of this process alone. */
@@ -27,12 +28,7 @@ if (skip !== false) console.log(`SKIPPED: ${skip}`);
 
 async function setUp(host: string) {
   const folder = mkdtempSync(join(tmpdir(), "consul-"));
-  const [httpPort, lanPort, wanPort, serverPort] = [
-    await freePort(host),
-    await freePort(host),
-    await freePort(host),
-    await freePort(host),
-  ];
+  const [httpPort, lanPort, wanPort, serverPort] = (await freePorts(4)) as [number, number, number, number];
   const peer = startPeer(consul, [
     "agent",
     "-server",
@@ -161,7 +157,7 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
           node: "real",
           lockDelay: 1000,
           behavior: "delete",
-          ttl: "10s",
+          ttl: "600s",
           nodeChecks: ["serfHealth"],
           serviceChecks: undefined,
           checks: undefined,
@@ -173,7 +169,7 @@ describe("our client agent's store over a real Consul server", { skip }, () => {
       assert.equal((await store.read<"kvGet">({ kind: "kvGet", key: "lock" }, anyhow)).answer?.session, id);
       assert.equal(await store.renewSession(id), true);
       const { answer: session } = await store.read<"session">({ kind: "session", id }, anyhow);
-      assert.deepEqual([session?.lockDelay, session?.behavior, session?.ttl], [1000, "delete", "10s"]);
+      assert.deepEqual([session?.lockDelay, session?.behavior, session?.ttl], [1000, "delete", "600s"]);
       assert.equal((await store.read<"sessions">({ kind: "sessions" }, anyhow)).answer.length, 1);
       assert.deepEqual(await store.write({ kind: "sessionDestroy", id, now: 0 }), { kind: "done" });
       assert.equal(await store.renewSession(id), false);

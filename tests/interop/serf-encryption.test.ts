@@ -13,6 +13,7 @@ import { type Bytes, concat, fromBase64, toBase64 } from "../../core/types/bytes
 import { messageOf } from "../../core/types/errors.ts";
 import { assert, describe, it } from "../support/harness.ts";
 import { ownGround } from "../support/own-ground.ts";
+import { patience } from "../support/patience.ts";
 import { temporaryFolder } from "../support/program.ts";
 import { eventually, findPeer, freePort, type Peer, runPeer, startPeer } from "./peers.ts";
 import { ownPool, statusOf } from "./ports.ts";
@@ -36,11 +37,11 @@ interface Theirs extends Peer {
 }
 
 async function theirs(name: string, host: string, ...extra: readonly string[]): Promise<Theirs> {
-  return theirsAt(await freePort(host), name, host, ...extra);
+  return theirsAt(await freePort(), name, host, ...extra);
 }
 
 async function theirsAt(port: number, name: string, host: string, ...extra: readonly string[]): Promise<Theirs> {
-  const rpc = `${host}:${await freePort(host)}`;
+  const rpc = `${host}:${await freePort()}`;
   const settings = [`-bind=${host}:${port}`, `-rpc-addr=${rpc}`, "-profile=local", "-log-level=debug"];
   const peer = startPeer(serf, ["agent", `-node=${name}`, ...settings, ...extra]);
   const command = (verb: string, ...rest: readonly string[]) => runPeer(serf, [verb, `-rpc-addr=${rpc}`, ...rest]);
@@ -65,19 +66,33 @@ function sealOld(key: Bytes, plain: Bytes, extra: (length: number) => Bytes): By
 const frameHead = (length: number): Bytes => Uint8Array.of(10, length >>> 24, length >>> 16, length >>> 8, length);
 const sealerOf = (...keys: readonly string[]) => ({ crypto, keyring: new Keyring(keys.map(keyOf)) });
 
-/** Sends one datagram from `host`; what comes back, opened, or undefined after half a second. */
-async function ask(host: string, to: { readonly host: string; readonly port: number }, pack: (port: number) => Bytes) {
+/** How long nothing must come back, in ms. */
+const silence = 500;
+
+/** Sends one datagram from `host`; what comes back, opened, or undefined when nothing does in `wait` ms. */
+async function ask(
+  host: string,
+  to: { readonly host: string; readonly port: number },
+  pack: (port: number) => Bytes,
+  wait: number,
+) {
   const socket = createSocket("udp4");
+  let again: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve) => socket.bind(0, host, resolve));
   try {
     const reply = new Promise<Bytes | undefined>((resolve) => {
       socket.once("message", (message) => resolve(new Uint8Array(message)));
-      setTimeout(() => resolve(undefined), 500);
+      setTimeout(() => resolve(undefined), wait).unref();
     });
-    socket.send(pack(socket.address().port), to.port, to.host);
+    const packet = pack(socket.address().port);
+    const send = (): void => socket.send(packet, to.port, to.host);
+    send();
+    // Datagrams may be lost.
+    again = setInterval(send, 1000);
     const bytes = await reply;
     return bytes === undefined ? undefined : openPacket(bytes, { sealer: sealerOf(old), verifyIncoming: true });
   } finally {
+    clearInterval(again);
     socket.close();
   }
 }
@@ -149,7 +164,7 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
             packPacket([encodeMessage(ping(sequence, port))], { checksum: true, compress: true, sealer: sealerOf(old) }),
         ];
         for (const [at, pack] of packers.entries()) {
-          const opened = await ask(host, to, (port) => pack(70 + at, port));
+          const opened = await ask(host, to, (port) => pack(70 + at, port), patience);
           const [ack] = opened?.messages ?? [];
           assert.deepEqual([ack?.kind, (ack as Ack | undefined)?.sequence], ["ack", 70 + at], `${name} ${opened?.problems}`);
         }
@@ -180,8 +195,11 @@ describe("our pool with real serf agents and encryption", { skip }, () => {
         const ping: Ping = { kind: "ping", sequence: 1, node: name, origin: undefined };
         for (const sealer of [sealerOf(fresh), sealerOf()])
           assert.equal(
-            await ask(`${network}.83.3`, to, () =>
-              packPacket([encodeMessage(ping)], { checksum: false, compress: false, sealer }),
+            await ask(
+              `${network}.83.3`,
+              to,
+              () => packPacket([encodeMessage(ping)], { checksum: false, compress: false, sealer }),
+              silence,
             ),
             undefined,
           );

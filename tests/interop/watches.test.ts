@@ -60,8 +60,12 @@ class Watched {
 }
 
 function masked(shown: string): string {
-  return shown.replace(/"((?:Create|Modify|Lock)Index|LTime)":\d+/g, '"$1":0').replace(/"ID":"[0-9a-f-]{36}"/g, '"ID":"uuid"');
+  // Consul lists the tags of a service in any order.
+  const inOrder = /^\{"consul":\[\]/.test(shown) ? JSON.stringify(JSON.parse(shown), sorted) : shown;
+  return inOrder.replace(/"((?:Create|Modify|Lock)Index|LTime)":\d+/g, '"$1":0').replace(/"ID":"[0-9a-f-]{36}"/g, '"ID":"uuid"');
 }
+
+const sorted = (_: string, value: unknown): unknown => (Array.isArray(value) ? [...value].sort() : value);
 
 interface Step {
   readonly title: string;

@@ -2,17 +2,16 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { unreachable } from "../../../core/types/errors.ts";
+import { patience } from "../../support/patience.ts";
 import { type RunningAgent, run } from "../../support/program.ts";
 import type { Act, Step } from "./steps.ts";
 import { type Answer, exchange, readAnswer, request } from "./wire.ts";
 
-/** How long an answer may take to become as wanted, in ms. */
-const untilMax = 10_000;
-/** How long an agent may take to tell the catalog, in ms. */
-const settleMax = 2000;
+/** How much sooner a request is sent than the next step is done, in ms, at least. */
+const leadMin = 20;
 /** A step that takes longer, in ms, is told of. */
 const slowMin = 3000;
-/** How long a connection that should have been closed is listened to, in ms. */
+/** How long a connection that should have been closed is listened to after the last that came, in ms. */
 const openMax = 2000;
 
 export class Side {
@@ -33,7 +32,7 @@ export class Side {
   async started(): Promise<number> {
     const read = (target: string) => request(this.agent.ports.http, { method: "GET", target, headers: [], body: undefined });
     const whole = (body: string) => ["lan_ipv4", '"consul"', '"serf_protocol_max"'].every((part) => body.includes(part));
-    for (const began = performance.now(); performance.now() - began < untilMax; ) {
+    for (const began = performance.now(); performance.now() - began < patience; ) {
       const [node, checks] = await Promise.all([read("/v1/internal/ui/nodes"), read("/v1/health/state/passing")]);
       const indexes = [node, checks].map(({ headers }) => Number(/X-Consul-Index: (\d+)/.exec(headers.join("\n"))?.[1]));
       if (whole(node.body) && checks.body.includes("serfHealth")) return Math.max(...indexes);
@@ -85,6 +84,9 @@ export class Side {
         const started = this.#request(act);
         started.catch(() => undefined);
         this.#started.set(act.name, started);
+        // What comes over another connection may overtake it: it has a lead.
+        await this.agent.request("GET", "/v1/status/leader");
+        await new Promise((resolve) => setTimeout(resolve, leadMin));
         return "";
       }
       case "finish": {
@@ -121,7 +123,7 @@ export class Side {
     const { Config } = (await this.agent.json("/v1/agent/self")) as { Config: { NodeName: string } };
     const name = Config.NodeName;
     let [told, known] = ["", ""];
-    for (const began = performance.now(); performance.now() - began < settleMax; ) {
+    for (const began = performance.now(); performance.now() - began < patience; ) {
       const [services, checks, listed, health] = await Promise.all(
         ["/v1/agent/services", "/v1/agent/checks", `/v1/catalog/node-services/${name}`, `/v1/health/node/${name}`].map((path) =>
           this.agent.json(path),
@@ -141,7 +143,7 @@ export class Side {
     let last: Answer | undefined;
     let index = "0";
     const plain = act.target + (act.target.includes("?") ? "&" : "?");
-    for (const began = performance.now(); performance.now() - began < untilMax; ) {
+    for (const began = performance.now(); performance.now() - began < patience; ) {
       last = await this.#request(act, index === "0" ? act.target : `${plain}index=${index}&wait=5s`);
       if (wanted.test(last.body)) return last;
       const found = last.headers.find((header) => header.startsWith("X-Consul-Index: "))?.slice(16);

@@ -1,6 +1,7 @@
 /** HTTP by hand over a socket: what is on the wire is seen as it is, and anything can be put there. */
 import { connect } from "node:net";
 import { gunzipSync } from "node:zlib";
+import { patience } from "../../support/patience.ts";
 
 export interface RequestHead {
   readonly method: string;
@@ -18,15 +19,16 @@ export interface Answer {
   readonly body: string;
 }
 
-const waitMax = 20_000;
-
-/** Sends bytes, reads until the other side closes; what was read in `wait` ms when it does not. */
-export function exchange(port: number, bytes: Uint8Array | string, wait = waitMax): Promise<Buffer> {
+/** Sends bytes, reads until the other side closes; what was read when for `wait` ms nothing followed. */
+export function exchange(port: number, bytes: Uint8Array | string, wait = patience): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
-    socket.setTimeout(wait, () => socket.destroy(new Error(`no answer within ${wait} ms`)));
-    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.setTimeout(patience, () => socket.destroy(new Error(`no answer within ${patience} ms`)));
+    socket.on("data", (chunk) => {
+      chunks.push(chunk);
+      socket.setTimeout(wait);
+    });
     // A refusal may reset the connection after the answer when not all of a body was read; the answer counts.
     socket.on("error", (error) => (chunks.length > 0 ? resolve(Buffer.concat(chunks)) : reject(error)));
     socket.on("end", () => {
