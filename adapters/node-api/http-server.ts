@@ -45,7 +45,7 @@ const tlsHandshakeTimeout: Millis = 5_000;
 export function createHttpServer(clock: Clock, logger: Logger, { fetchIsCheap }: HttpServerOptions): HttpServer {
   return {
     async serve(options) {
-      const connections = new Connections(clock, options, logger, fetchIsCheap, await createFallback(options, addressOf, logger));
+      const connections = new Connections(clock, options, logger, fetchIsCheap);
       const server = listener(options, (socket) => connections.accept(socket));
       await listen(server, options.at);
       return connections.listening(server);
@@ -91,14 +91,16 @@ function addressOf(socket: Socket): Address {
   return { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 };
 }
 
-/** All connections of one listener. The value is undefined for those that node:http has. */
+/** All connections of one listener. The value is undefined for those that the fallback has. */
 class Connections implements ConnectionOwner {
   readonly direct: ConnectionOwner["direct"];
   readonly fetch: ConnectionOwner["fetch"];
   readonly #clock: Clock;
   readonly #options: HttpServeOptions;
   readonly #logger: Logger;
-  readonly #fallback: HttpFallback;
+  /** Loaded for the first connection that needs it: node:http and what comes with it are a tenth of an idle agent's memory. */
+  #fallback: HttpFallback | undefined;
+  #loading: Promise<HttpFallback> | undefined;
   readonly #open = new Map<Socket, HttpConnection | undefined>();
   readonly #perClient = new Map<string, number>();
   /** Read once in a while, not once per request: the limits are seconds long. */
@@ -107,11 +109,10 @@ class Connections implements ConnectionOwner {
   #whenEmpty: (() => void) | undefined;
   #stopSweeping: () => void = () => {};
 
-  constructor(clock: Clock, options: HttpServeOptions, logger: Logger, fetchIsCheap: boolean, fallback: HttpFallback) {
+  constructor(clock: Clock, options: HttpServeOptions, logger: Logger, fetchIsCheap: boolean) {
     this.#clock = clock;
     this.#options = options;
     this.#logger = logger;
-    this.#fallback = fallback;
     this.#now = clock.monotonic();
     this.fetch = fetchIsCheap
       ? (request) => answerByFetch(options.fetch, options.tls === undefined ? "http" : "https", request)
@@ -137,8 +138,26 @@ class Connections implements ConnectionOwner {
   }
 
   handOver(socket: Socket, unread: Uint8Array, declined: boolean): void {
+    if (this.#fallback !== undefined) {
+      this.#goOn(this.#fallback, socket, unread, declined);
+      return;
+    }
+    this.#loading ??= createFallback(this.#options, addressOf, this.#logger);
+    this.#loading.then(
+      (fallback) => {
+        this.#fallback = fallback;
+        if (!socket.destroyed) this.#goOn(fallback, socket, unread, declined);
+      },
+      (error: unknown) => {
+        this.failed(error);
+        socket.destroy();
+      },
+    );
+  }
+
+  #goOn(fallback: HttpFallback, socket: Socket, unread: Uint8Array, declined: boolean): void {
     this.#open.set(socket, undefined);
-    this.#fallback.accept(socket, unread, declined);
+    fallback.accept(socket, unread, declined);
   }
 
   failed(error: unknown): void {
@@ -164,7 +183,7 @@ class Connections implements ConnectionOwner {
     this.#closing = true;
     for (const [socket, connection] of this.#open) {
       if (connection !== undefined) connection.closeSoon();
-      else if (!this.#fallback.isBusy(socket)) socket.destroy();
+      else if (this.#fallback?.isBusy(socket) !== true) socket.destroy();
     }
     const timer = this.#clock.after(deadline, () => {
       for (const socket of this.#open.keys()) socket.destroy();
@@ -176,7 +195,7 @@ class Connections implements ConnectionOwner {
     }
     timer.cancel();
     this.#stopSweeping();
-    this.#fallback.close();
+    this.#fallback?.close();
     await closed;
   }
 
@@ -184,7 +203,7 @@ class Connections implements ConnectionOwner {
     this.#now = this.#clock.monotonic();
     for (const [socket, connection] of this.#open) {
       if (connection === undefined) {
-        if (this.#closing && !this.#fallback.isBusy(socket)) socket.destroy();
+        if (this.#closing && this.#fallback?.isBusy(socket) !== true) socket.destroy();
       } else if (this.#now - connection.since >= allowance(connection.waitsFor)) socket.destroy();
     }
   }
