@@ -14,7 +14,7 @@
  *   acknowledged means durable     what a follower acknowledges, its disk would show after a crash
  *   acknowledged means equal       …and is what the leader of that term has there
  *   commit never falls             in one life of a server
- *   a stalled leader steps down    no leader has had a write out for longer than an election timeout
+ *   a stalled leader steps down    no leader that is not alone has had a write out for longer than an election timeout
  *   one lease                      nobody is elected while a leader of an earlier term may answer reads alone
  *   no stale read                  a read sees whatever was acknowledged before it began
  *   one voter at a time            neighbouring configurations differ by one voter
@@ -259,7 +259,7 @@ export class Ledger {
         );
     }
     check(
-      machine.role !== "leader" || diskMillis <= election,
+      machine.role !== "leader" || machine.isSoleVoter || diskMillis <= election,
       "a stalled leader steps down",
       () => `${id} leads, and its disk has not answered for ${diskMillis} ms`,
     );

@@ -15,8 +15,8 @@
  *  - a leader holds every committed entry; logs that agree at an entry agree on all before it
  *  - nothing is said in a term before that term is durable; an acknowledgement means durable
  *  - purged ≤ snapshot ≤ applied ≤ committed ≤ last, and applied ≤ durable unless a snapshot covers it
- *  - a leader whose write has been out for an election timeout has stepped down: heartbeats must not keep a leader
- *    with a dead disk alive
+ *  - a leader whose write has been out for an election timeout has stepped down, unless it is alone: heartbeats must not
+ *    keep a leader with a dead disk alive
  *
  * Deviations from the paper, all from Ongaro's dissertation: pre-vote (9.6), leases (6.4.1), membership one server at a
  * time (4.1), transfer (3.10), writing to the leader's disk in parallel (10.2.1).
@@ -178,11 +178,10 @@ export class RaftMachine implements Machine<RaftInput> {
   }
 
   get wakeAt(): Millis {
-    const { leadership, electionDeadline, inFlight, timing } = this.#raft;
+    const { leadership, electionDeadline, diskDeadline } = this.#raft;
     if (leadership === undefined) return electionDeadline;
-    let at = Number.POSITIVE_INFINITY;
-    if (leadership.progress.size > 0) at = leadership.nextHeartbeat;
-    if (inFlight !== undefined) at = Math.min(at, inFlight.startedAt + timing.election);
+    let at = diskDeadline;
+    if (leadership.progress.size > 0) at = Math.min(at, leadership.nextHeartbeat);
     if (leadership.transfer !== undefined) at = Math.min(at, leadership.transfer.deadline);
     return at;
   }
@@ -356,7 +355,7 @@ export class RaftMachine implements Machine<RaftInput> {
     }
     transferDue(raft);
     // Without its disk a leader can promise nothing; without a majority it would not notice that another leads.
-    if (raft.diskStalled || raft.now - majorityContact(raft) > raft.timing.lease) {
+    if (raft.now >= raft.diskDeadline || raft.now - majorityContact(raft) > raft.timing.lease) {
       raft.becomeFollower(raft.term, undefined);
       return;
     }

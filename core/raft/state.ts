@@ -246,6 +246,15 @@ export class RaftState {
     return this.inFlight !== undefined && this.now >= this.inFlight.startedAt + this.timing.election;
   }
 
+  /**
+   * When a leader gives its office up for the write that its disk holds. Never, when it is alone: nobody else could lead
+   * meanwhile, and what it was given would be lost to those who wait for it.
+   */
+  get diskDeadline(): Millis {
+    if (this.inFlight === undefined || this.isSoleVoter) return Number.POSITIVE_INFINITY;
+    return this.inFlight.startedAt + this.timing.election;
+  }
+
   #dropLeadership(): void {
     const { leadership } = this;
     if (leadership === undefined) return;

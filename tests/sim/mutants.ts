@@ -164,7 +164,7 @@ export const mutations: readonly Mutation[] = [
   one(
     "never step down on a stalled disk",
     "core/raft/raft.ts",
-    "if (raft.diskStalled || raft.now - majorityContact(raft) > raft.timing.lease) {",
+    "if (raft.now >= raft.diskDeadline || raft.now - majorityContact(raft) > raft.timing.lease) {",
     "if (raft.now - majorityContact(raft) > raft.timing.lease) {",
   ),
   one("ignore truncation on disk", "core/raft/disk.ts", "...(truncateFrom === undefined ? undefined : { truncateFrom }),", ""),
