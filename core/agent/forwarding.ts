@@ -4,17 +4,19 @@
  *   follower ──write, writePiece, readIndex, renewSession, removeServer──► leader   (server-store.ts, large-writes.ts, server-care.ts)
  *   follower ──groupHealth──► leader ──raftStats──► every server                    (autopilot.ts, server-health.ts)
  *   leader   ──belonging─────────────────────────────────────► a new server  (server-care.ts)
- *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts)
+ *   founder  ──founding──────────────────────────────────────► the others    (bootstrap.ts, founding-messages.ts)
  *
  * Requests come from the network: what is not one of these is refused. Values may be added, and fields to them; none
  * changes its meaning.
  */
 import { encode, tryDecode } from "../codec/cbor.ts";
+import { serversMax } from "../raft/membership.ts";
 import { pieceBytesMax } from "../raft/pieces.ts";
 import type { RaftTransport } from "../raft/transport.ts";
 import type { Bytes } from "../types/bytes.ts";
 import { AgentError } from "../types/errors.ts";
 import { checkedInteger, type Millis, type NodeId } from "../types/ids.ts";
+import { type FoundingMessage, readFoundingMessage, readIds } from "./founding-messages.ts";
 
 export type ServerRequest =
   /** An encoded command of the catalog. Answered by {@link CommandResult}. */
@@ -31,17 +33,13 @@ export type ServerRequest =
   | { readonly kind: "raftStats" }
   /** How the leader judges the servers. Answered by {@link GroupHealth}. */
   | { readonly kind: "groupHealth" }
-  /** "Which group are you of?" Answered by the IDs in its configuration; none when it has no data. */
-  | { readonly kind: "belonging" }
-  /** "I am about to found a group that you belong to." Answered by {@link FoundingAnswer}. */
-  | { readonly kind: "founding" };
-
-export interface FoundingAnswer {
-  /** It belongs to a group already. */
-  readonly hasData: boolean;
-  /** It waits for the one who asked, and for nobody else. */
-  readonly promised: boolean;
-}
+  /**
+   * "Which group are you of? Ours has these servers." Answered by the IDs in its configuration, or of what else it is
+   * bound to; none when it was free, and then it is bound to the group that asks.
+   */
+  | { readonly kind: "belonging"; readonly servers: readonly NodeId[] }
+  /** About a group that is being founded. Answered by a FoundingAnswer. */
+  | { readonly kind: "founding"; readonly message: FoundingMessage };
 
 const idLengthMax = 128;
 
@@ -53,7 +51,16 @@ export function encodeRequest(request: ServerRequest): Bytes {
 export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
   const value = tryDecode(bytes)?.value;
   if (typeof value !== "object" || value === null) return undefined;
-  const { kind, command, consistent, id, number, piece } = value as Readonly<Record<string, unknown>>;
+  const {
+    kind,
+    command,
+    consistent,
+    id,
+    number,
+    piece,
+    message: rawMessage,
+    servers: rawServers,
+  } = value as Readonly<Record<string, unknown>>;
   switch (kind) {
     case "write":
       return command instanceof Uint8Array && isCommand(command) ? { kind, command } : undefined;
@@ -70,9 +77,14 @@ export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
       return typeof id === "string" && id.length <= idLengthMax ? { kind, id } : undefined;
     case "raftStats":
     case "groupHealth":
-    case "belonging":
-    case "founding":
-      return { kind };
+    case "belonging": {
+      const servers = readIds(rawServers, serversMax);
+      return servers === undefined || servers.length === 0 ? undefined : { kind, servers };
+    }
+    case "founding": {
+      const message = readFoundingMessage(rawMessage);
+      return message === undefined ? undefined : { kind, message };
+    }
     default:
       return undefined;
   }

@@ -44,9 +44,9 @@ export async function answerServer(server: AnsweringServer, from: NodeId, body: 
       if (!raft.isLeader()) throw new AgentError("no-leader", { message: "No cluster leader" });
       return encode(health.current);
     case "belonging":
-      return encode(raft.servers().map((member) => member.id));
+      return encode(raft.hasData ? raft.servers().map((member) => member.id) : await bootstrap.claim(request.servers));
     case "founding":
-      return encode(bootstrap.onFounding(from));
+      return encode(await bootstrap.onFounding(from, request.message));
     default:
       return unreachable(request);
   }

@@ -23,6 +23,7 @@ import type { Millis, NodeId } from "../types/ids.ts";
 import { Autopilot } from "./autopilot.ts";
 import { decodeRaftStats } from "./autopilot-codec.ts";
 import { Bootstrap } from "./bootstrap.ts";
+import { foundingRecords } from "./founding-record.ts";
 import { Cluster } from "./cluster.ts";
 import { Datacenters } from "./datacenters.ts";
 import { ask, type ServerRequest } from "./forwarding.ts";
@@ -125,7 +126,9 @@ export class ServerRole implements Role {
     const heartbeatInterval = raftTiming(config.raftMultiplier, config.devMode).heartbeat / 10;
     this.#bootstrap = new Bootstrap({
       clock,
+      random: random.fork("bootstrap"),
       logger,
+      records: foundingRecords(storage.files),
       self: nodeId,
       expect: config.bootstrapExpect,
       datacenter: config.datacenter,
@@ -133,6 +136,7 @@ export class ServerRole implements Role {
       hasData: () => this.#raft.hasData,
       ask: askServer,
       found: (servers) => this.#raft.found(servers),
+      onEnrolled: () => this.#connectServers(),
     });
     this.#care = new ServerCare({
       clock,
@@ -147,7 +151,11 @@ export class ServerRole implements Role {
       heartbeatInterval,
       change: (change) => this.#raft.change(change),
       belonging: async (id) => {
-        const answer = await askServer(id, { kind: "belonging" }, belongingTimeout);
+        const answer = await askServer(
+          id,
+          { kind: "belonging", servers: this.#raft.servers().map((server) => server.id) },
+          belongingTimeout,
+        );
         return Array.isArray(answer) ? answer.map(String) : [];
       },
       forceLeave: (name) => this.cluster.forceLeave(name, false),
@@ -297,6 +305,7 @@ export class ServerRole implements Role {
   }
 
   async start(): Promise<void> {
+    await this.#bootstrap.load();
     await this.cluster.start();
     await this.#raft.start();
     this.#connectServers();
@@ -402,10 +411,11 @@ export class ServerRole implements Role {
     });
   }
 
-  /** Keeps a connection to each server that gossip or the Raft configuration knows. Gossip is right about addresses. */
+  /** Keeps a connection to each server that gossip, the Raft configuration or a founding knows. Gossip is right about addresses. */
   #connectServers(): void {
     const peers = new Map<NodeId, Address>();
-    for (const { id, address } of this.#raft.servers()) {
+    const known = this.#raft.servers();
+    for (const { id, address } of known.length > 0 ? known : this.#bootstrap.enrolledWith) {
       const at = parseAddress(address);
       if (at !== undefined) peers.set(id, at);
     }

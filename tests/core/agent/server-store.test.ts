@@ -483,14 +483,18 @@ describe("a request that waits for a leader, when its client goes", () => {
 
 describe("requests between servers", () => {
   it("come back as they went out; anything else is none", () => {
+    const founding = { number: 1, by: "a", servers: [{ id: "a", address: "10.0.0.1:8300", voter: true }] };
     const requests: ServerRequest[] = [
       { kind: "write", command: encode(barrier) },
       { kind: "writePiece", id: 3, number: 0, piece: utf8("part") },
       { kind: "readIndex", consistent: true },
       { kind: "renewSession", id: "x" },
       { kind: "removeServer", id: "y" },
-      { kind: "belonging" },
-      { kind: "founding" },
+      { kind: "belonging", servers: ["a", "b"] },
+      { kind: "founding", message: { kind: "enrol", founding } },
+      { kind: "founding", message: { kind: "prepare", founding, ballot: { round: 1, by: "b" } } },
+      { kind: "founding", message: { kind: "accept", founding, ballot: { round: 0, by: "a" }, outcome: "found" } },
+      { kind: "founding", message: { kind: "voided", founding } },
     ];
     for (const request of requests) assert.deepEqual(decodeRequest(encodeRequest(request)), request);
     for (const bad of [
@@ -500,6 +504,11 @@ describe("requests between servers", () => {
       { kind: "writePiece", id: 3, number: 0, piece: new Uint8Array(pieceBytesMax + 1) },
       { kind: "readIndex" },
       { kind: "renewSession", id: "x".repeat(129) },
+      { kind: "belonging" },
+      { kind: "belonging", servers: [] },
+      { kind: "founding" },
+      { kind: "founding", message: { kind: "prepare", founding } },
+      { kind: "founding", message: { kind: "enrol", founding: { ...founding, by: "b" } } },
       { kind: "other" },
       null,
       [],

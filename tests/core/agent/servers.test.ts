@@ -1,5 +1,5 @@
 /** Decisions about servers, each a table of what is seen and what follows: founding, care, who may be in the pool. */
-import { concludeFounding, decideFounding } from "../../../core/agent/bootstrap.ts";
+import { decideFounding } from "../../../core/agent/founding-set.ts";
 import { belongs, deadServers, leavesQuorum, nextChange } from "../../../core/agent/server-care.ts";
 import { poolRules, refuseInLan, refuseInWan, serverOf } from "../../../core/agent/servers.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
@@ -63,14 +63,6 @@ describe("founding", () => {
             : "";
       assert.equal(decision.kind + rest, expected);
     });
-
-  it("goes on only with everyone's promise, and never where one has data", () => {
-    const yes = { hasData: false, promised: true };
-    assert.equal(concludeFounding([yes, yes, yes]), "found");
-    assert.equal(concludeFounding([yes, undefined, yes]), "again");
-    assert.equal(concludeFounding([yes, { hasData: false, promised: false }]), "again");
-    assert.equal(concludeFounding([yes, undefined, { hasData: true, promised: false }]), "never");
-  });
 });
 
 const autopilot = {
