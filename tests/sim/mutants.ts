@@ -19,6 +19,7 @@ import { build } from "esbuild";
 import type { runDriven } from "../../adapters/sim/driven-group.ts";
 import type { Failure, Profile, runSeed } from "../../adapters/sim/simulate.ts";
 import type { huntAgents } from "./agent-swarm.ts";
+import type { runLog } from "./log-swarm.ts";
 
 const root = process.env["TEST_ROOT"] as string;
 
@@ -292,7 +293,7 @@ export const diskMutations: readonly Mutation[] = [
   one(
     "cut whatever is damaged at the tail",
     "adapters/shared/wal.ts",
-    'return "the last record fails its checksum, and all of its sectors were written";',
+    'return "the last record fails its checksum, and all of it was written";',
     "return undefined;",
     { profile: "brittle" },
   ),
@@ -322,6 +323,55 @@ export const diskMutations: readonly Mutation[] = [
     "return new DataView(header.buffer, header.byteOffset, header.byteLength).getUint32(4) === this.#chain;",
     "return true;",
     { profile: "brittle" },
+  ),
+];
+
+const wal = "adapters/shared/wal.ts";
+const walLog = "adapters/shared/wal-log.ts";
+const walTear = "adapters/shared/wal-tear.ts";
+
+/** Errors that show in the log alone (log-swarm.ts), which sees its end hurt far more often than a group of servers does. */
+export const logMutations: readonly Mutation[] = [
+  one("do not zero after a cut", walLog, "if (offset !== undefined) steps.push(", "if (offset === -1) steps.push("),
+  one(
+    "append before the zeros are synced",
+    walLog,
+    'steps.push({ kind: "sync", name }, { kind: "syncNames" });',
+    'if (offset === undefined) steps.push({ kind: "sync", name }, { kind: "syncNames" });',
+  ),
+  one(
+    "cut whatever is damaged at the tail",
+    wal,
+    'return "the last record fails its checksum, and all of it was written";',
+    "return undefined;",
+  ),
+  one(
+    "cut a last record whose header is damaged",
+    wal,
+    'if (record === undefined) return "the header of the last record fails its checksum";',
+    "if (record === undefined) return undefined;",
+  ),
+  one("take every tear for damage", wal, "if (hasUnwrittenPart(bytes, { at, end, sectorBytes }) ||", "if ("),
+  one("take a missing first sector for damage", wal, "if (isZero(bytes, at, written) || ", "if ("),
+  one("store what looks like an unwritten sector", walTear, "if (allLookWritten(record, placed)) return 0;", "return 0;"),
+  one(
+    "count sectors from where the record begins",
+    walTear,
+    "return (Math.floor(at / sectorBytes) + 1) * sectorBytes;",
+    "return at + sectorBytes;",
+  ),
+  one("skip the fsync of a record", walLog, 'bytes: record }, { kind: "sync", name });', "bytes: record });"),
+  one(
+    "a segment begun before a crash, without its term",
+    walLog,
+    "if (this.#isFirst()) payload",
+    "if (steps.length > 0) payload",
+  ),
+  one(
+    "delete a segment that is needed",
+    walLog,
+    "this.#segments.length > 1 && (this.#segments[0] as Segment).lastIndex <= index)",
+    "this.#segments.length > 1)",
   ),
 ];
 
@@ -400,6 +450,12 @@ export async function loadMutant(mutation: Mutation, directory: string): Promise
 export async function loadDrivenMutant(mutation: Mutation, directory: string): Promise<typeof runDriven> {
   const module = (await load(mutation, "adapters/sim/driven-group.ts", directory)) as { readonly runDriven: typeof runDriven };
   return module.runDriven;
+}
+
+/** The same with the log alone. */
+export async function loadLogMutant(mutation: Mutation, directory: string): Promise<typeof runLog> {
+  const module = (await load(mutation, "tests/sim/log-swarm.ts", directory)) as { readonly runLog: typeof runLog };
+  return module.runLog;
 }
 
 /** The same with whole agents, and what hunts them. */
