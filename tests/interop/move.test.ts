@@ -80,12 +80,15 @@ describe("a cluster of the original Consul", { skip }, () => {
         }
       })();
       const before = (await server.json(`/v1/catalog/node/${name}`)) as { Node: { ID: string } };
-      const old = clients.get(name) as RunningAgent;
-      assert.equal((await old.consul(["leave"])).stdout, "Graceful leave complete\n");
-      await old.ended();
-      clients.set(name, await startClient(name, at + 2, undefined));
-      await until<Instance[]>(server, "/v1/health/service/web?passing", (instances) => instances.length === 2);
-      watching = false;
+      try {
+        const old = clients.get(name) as RunningAgent;
+        assert.equal((await old.consul(["leave"])).stdout, "Graceful leave complete\n");
+        await old.ended();
+        clients.set(name, await startClient(name, at + 2, undefined));
+        await until<Instance[]>(server, "/v1/health/service/web?passing", (instances) => instances.length === 2);
+      } finally {
+        watching = false;
+      }
       await watch;
       assert.deepEqual(empty, []);
       const now = (await server.json(`/v1/catalog/node/${name}`)) as { Node: { ID: string } };

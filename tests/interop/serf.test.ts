@@ -161,8 +161,8 @@ describe("our pool with real serf agents", { skip }, () => {
   it("for ten seconds beside two of them nobody suspects anybody, and coordinates move", async () => {
     const { pool, events, address } = await ownPool(`${network}.75.3`);
     const peers = await Promise.all([
-      theirs("one", `${network}.75.1`, `-join=${address}`),
-      theirs("two", `${network}.75.2`, `-join=${address}`),
+      theirs("one", `${network}.75.1`, "-profile=lan", `-join=${address}`),
+      theirs("two", `${network}.75.2`, "-profile=lan", `-join=${address}`),
     ]);
     try {
       const trouble = (): readonly string[] => [
