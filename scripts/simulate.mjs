@@ -24,8 +24,9 @@ try {
   const { main, gossipMain } = await import(pathToFileURL(outfile).href);
   const print = (line) => console.log(line);
   const now = () => Date.now();
+  const cpu = () => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
   process.exitCode = gossip
-    ? gossipMain(process.argv.slice(3), { print, now, memory: () => process.memoryUsage().rss })
+    ? gossipMain(process.argv.slice(3), { print, now, cpu, memory: () => process.memoryUsage().rss })
     : main(process.argv.slice(2), print, now);
 } finally {
   rmSync(directory, { recursive: true, force: true });

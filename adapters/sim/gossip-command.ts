@@ -14,9 +14,14 @@ export interface Surroundings {
   readonly print: (line: string) => void;
   /** Milliseconds of wall time. */
   readonly now: () => number;
+  /** Milliseconds of processor time that this process has used. */
+  readonly cpu: () => number;
   /** Bytes of memory in use. */
   readonly memory: () => number;
 }
+
+/** Gossip reaches everyone in some multiple of log n rounds of 200 ms: this is far more, at any size. */
+const newsTimeMax = 10_000;
 
 class WrongUse extends Error {}
 
@@ -62,10 +67,12 @@ function swarm(seeds: number, from: number, { print, now }: Surroundings): numbe
 
 /** One pool, as large as memory allows: everyone knows everyone. */
 function large(members: number, layer: Layer, seed: string, around: Surroundings): number {
-  const { print, now, memory } = around;
+  const { print, now, cpu, memory } = around;
   const started = now();
-  const took = (): string => `${((now() - started) / 1000).toFixed(0)} s`;
-  const { world } = poolOf({ seed, members, layer, variant: withStallSensor });
+  const startedCpu = cpu();
+  const took = (): string =>
+    `${((now() - started) / 1000).toFixed(0)} s (${((cpu() - startedCpu) / 1000).toFixed(0)} s of processor)`;
+  const { world, invariants } = poolOf({ seed, members, layer, variant: withStallSensor });
   print(`${members} members know one another (${layer}): ${took()}, ${megabytes(memory())} MB`);
 
   const newcomer = world.add();
@@ -75,17 +82,17 @@ function large(members: number, layer: Layer, seed: string, around: Surroundings
   };
   const joinedAt = world.now;
   world.join(newcomer, world.hosts[0] ?? newcomer);
-  world.pass(120_000, () => known >= members && newcomer.swim.members.length > members);
+  const joined = world.pass(newsTimeMax, () => known >= members && newcomer.swim.memberCount > members);
   print(`a newcomer is known to ${known} of ${members} after ${((world.now - joinedAt) / 1000).toFixed(1)} s`);
 
+  let heard = 0;
   if (layer === "serf") {
-    let heard = 0;
     world.observe = (_by, what) => {
       if (what.kind === "event") heard++;
     };
     const firedAt = world.now;
     world.fire(newcomer, "news");
-    world.pass(60_000, () => heard > members);
+    world.pass(newsTimeMax, () => heard > members);
     print(`an event reaches ${heard} of ${members + 1} after ${((world.now - firedAt) / 1000).toFixed(1)} s`);
   }
 
@@ -112,11 +119,15 @@ function large(members: number, layer: Layer, seed: string, around: Surroundings
     `${victims.size} crash at once: the first is declared failed after ${((first ?? Number.NaN) / 1000).toFixed(1)} s, ` +
       `${complete()} are known to all ${survivors} after ${((world.now - crashedAt) / 1000).toFixed(1)} s, ${wronged} reports about others`,
   );
+  invariants.sweep();
+  const disagreement = invariants.disagreement();
+  print(disagreement === undefined ? `all ${survivors} agree about all ${members + 1}` : `not all agree: ${disagreement}`);
   print(
     `${(world.now / 1000).toFixed(0)} virtual s, ${world.steps} steps, ${world.packets} packets of ${megabytes(world.bytes)} MB, ` +
       `hash ${world.hash.text}: ${took()}, ${megabytes(memory())} MB`,
   );
-  return complete() === victims.size && wronged === 0 ? 0 : 2;
+  const told = layer === "swim" || heard > members;
+  return joined && told && complete() === victims.size && wronged === 0 && disagreement === undefined ? 0 : 2;
 }
 
 function megabytes(bytes: number): string {

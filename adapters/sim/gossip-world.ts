@@ -15,6 +15,7 @@ import type { SerfConfig } from "../../core/serf/config.ts";
 import type { SerfInput } from "../../core/serf/inputs.ts";
 import type { SwimConfig } from "../../core/swim/config.ts";
 import { consulVersion } from "../../core/serf/config.ts";
+import type { Sealer } from "../../core/swim/encryption.ts";
 import { Keyring } from "../../core/swim/keyring.ts";
 import type { MemberClaim } from "../../core/swim/messages.ts";
 import { openPacket, packPacket } from "../../core/swim/packets.ts";
@@ -46,6 +47,8 @@ export interface GossipWorldOptions {
   readonly layer: Layer;
   readonly swim?: Partial<SwimConfig>;
   readonly serf?: Partial<SerfConfig>;
+  /** Each member holds all that it believes for itself, as in a process of its own. That costs memory and must change nothing. */
+  readonly apart?: boolean;
 }
 
 /** memberlist's UDP budget. */
@@ -63,7 +66,7 @@ const noCrypto: Crypto = {
   seal: (_key, _nonce, plain) => plain,
   open: () => undefined,
 };
-const sealer = { crypto: noCrypto, keyring: new Keyring() };
+export const noSealer: Sealer = { crypto: noCrypto, keyring: new Keyring() };
 
 export class GossipWorld {
   readonly hosts: GossipHost[] = [];
@@ -79,7 +82,7 @@ export class GossipWorld {
   checks: GossipChecks = noChecks;
   readonly #options: GossipWorldOptions;
   readonly #queue = new EventQueue();
-  readonly #rosters: SerfRosters = { swim: new Roster(), serf: new Roster() };
+  readonly #rosters = newRosters();
   readonly #byIp = new Map<string, GossipHost>();
   readonly #byName = new Map<string, GossipHost>();
 
@@ -216,7 +219,7 @@ export class GossipWorld {
       this.observe(host, observation);
     }
     for (const { to, parts, checksum } of host.machine.takePackets(packetBytesMax)) {
-      const packet = packPacket(parts, { checksum, compress: false, sealer });
+      const packet = packPacket(parts, { checksum, compress: false, sealer: noSealer });
       this.checks.sent(host, packet);
       if (host.blockedUntil <= this.now) this.#transmit(host, to.host, packet);
       else if (host.outbox.length < outboxMax) host.outbox.push({ to: to.host, packet });
@@ -249,8 +252,9 @@ export class GossipWorld {
   }
 
   #build(known: readonly MemberClaim[] | undefined): Build {
-    const { layer, swim, serf } = this.#options;
-    return { layer, random: this.random, swim: swim ?? {}, serf: serf ?? {}, known, rosters: this.#rosters };
+    const { layer, swim, serf, apart } = this.#options;
+    const rosters = apart === true ? newRosters() : this.#rosters;
+    return { layer, random: this.random, swim: swim ?? {}, serf: serf ?? {}, known, rosters };
   }
 
   #enter(host: GossipHost): void {
@@ -306,7 +310,7 @@ export class GossipWorld {
   }
 
   #deliver(to: GossipHost, from: GossipHost, packet: Bytes): void {
-    const { messages, problems } = openPacket(packet, { sealer, verifyIncoming: true });
+    const { messages, problems } = openPacket(packet, { sealer: noSealer, verifyIncoming: true });
     if (problems.length > 0) throw new Error(`a packet that a member sent cannot be read: ${problems.join("; ")}`);
     this.hash.mark(this.now, "packet", to.number, from.number);
     const source = { host: from.ip, port: gossipPort };
@@ -395,4 +399,8 @@ export class GossipWorld {
     if (host.deafUntil <= this.now) act();
     else this.at(host.deafUntil - this.now, () => this.#whenRunning(host, act));
   }
+}
+
+function newRosters(): SerfRosters {
+  return { swim: new Roster(), serf: new Roster() };
 }

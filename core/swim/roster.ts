@@ -65,6 +65,7 @@ export class Roster<State extends { readonly name: string }> {
   share(number: number, state: State): void {
     const entry = this.#entries[number] as Entry<State>;
     if (entry.holders === 1 || entry.shared.includes(state)) return;
+    Object.freeze(state);
     entry.shared[entry.sharedAt] = state;
     entry.sharedAt = (entry.sharedAt + 1) % sharedMax;
   }
@@ -106,7 +107,7 @@ export class RosterTable<State extends { readonly name: string }> {
     return number === undefined ? undefined : this.#roster.shared(number).find(holds);
   }
 
-  /** Offers `state` to the others. Pointless for what differs from table to table. */
+  /** Offers `state`, which nobody can change any more, to the others. Pointless for what differs from table to table. */
   share(number: number, state: State): void {
     this.#roster.share(number, state);
   }

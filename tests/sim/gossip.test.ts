@@ -124,13 +124,14 @@ describe("the tables and the command", () => {
   it("runs one pool of any size, a number of seeds, and explains itself to who uses it wrongly", () => {
     const run = (...words: string[]) => {
       const lines: string[] = [];
-      const code = gossipMain(words, { print: (line) => lines.push(line), now: () => 0, memory: () => 0 });
+      const code = gossipMain(words, { print: (line) => lines.push(line), now: () => 0, cpu: () => 0, memory: () => 0 });
       return { code, text: lines.join("\n") };
     };
     for (const layer of ["swim", "serf"]) {
       const { code, text } = run("--gossip", "--members", "40", "--layer", layer);
       assert.equal(code, 0, text);
       assert.match(text, /a newcomer is known to 40 of 40/);
+      assert.match(text, /all 40 agree about all 41/);
     }
     assert.equal(run("--gossip", "--seeds", "1", "--from", "5").code, 0);
     for (const words of [["--what"], ["--members"], ["--members", "0"], ["--members", "5", "--layer", "raft"]])
