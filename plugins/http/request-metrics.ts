@@ -20,23 +20,29 @@ const calls: ReadonlyMap<string, string> = new Map([
   ["/v1/catalog/node/", "catalog_node_services"],
 ]);
 
+/** How it went is counted with another call's. */
+const outcomes: ReadonlyMap<string, string> = new Map([["catalog_connect_service_nodes", "catalog_service_nodes"]]);
+/** Failures are not counted. */
+const uncounted = "catalog_nodes";
+
 export class RouteMetrics {
   readonly #metrics: Metrics;
   readonly #route: string;
   readonly #samples = new Map<string, Sample>();
-  readonly #call: { readonly all: Counter; readonly success: Counter; readonly error: Counter } | undefined;
+  readonly #call: { readonly all: Counter; readonly success: Counter; readonly error: Counter | undefined } | undefined;
 
   constructor(metrics: Metrics, path: string, node: string) {
     this.#metrics = metrics;
     this.#route = routeName(path);
     const call = calls.get(path);
+    const outcome = outcomes.get(call ?? "") ?? call;
     this.#call =
       call === undefined
         ? undefined
         : {
             all: metrics.counter(`client.api.${call}`, { node }),
-            success: metrics.counter(`client.api.success.${call}`, { node }),
-            error: metrics.counter(`client.rpc.error.${call}`, { node }),
+            success: metrics.counter(`client.api.success.${outcome}`, { node }),
+            error: call === uncounted ? undefined : metrics.counter(`client.rpc.error.${outcome}`, { node }),
           };
   }
 
@@ -52,7 +58,7 @@ export class RouteMetrics {
     if (this.#call === undefined) return;
     this.#call.all.add(1);
     if (status < 400) this.#call.success.add(1);
-    else if (status >= 500) this.#call.error.add(1);
+    else if (status >= 500) this.#call.error?.add(1);
   }
 }
 

@@ -2,6 +2,7 @@ import { metricsJson, type ReadableMetrics } from "../../../plugins/http/metrics
 import { prometheusText } from "../../../plugins/http/prometheus.ts";
 import { RouteMetrics, routeName } from "../../../plugins/http/request-metrics.ts";
 import { noMetrics } from "../../../core/ports/telemetry.ts";
+import { CountedMetrics } from "../../support/counted.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 
 const nothing = { gauges: [], counters: [], samples: [] };
@@ -103,6 +104,23 @@ describe("requests", () => {
       "v1.agent.health.service.name._",
       "v1.txn",
     ]);
+  });
+
+  it("of the catalog are counted one by one, and how they went, as Consul 1.8.7 does: with a name or two of its own", () => {
+    const metrics = new CountedMetrics();
+    for (const path of ["/v1/catalog/connect/", "/v1/catalog/service/", "/v1/catalog/nodes"]) {
+      const route = new RouteMetrics(metrics, path, "n1");
+      for (const status of [200, 400, 500]) route.onAnswered("GET", status, 0, 1);
+    }
+    const counted = [...metrics.told].filter(([shown]) => shown.startsWith("Counters"));
+    assert.deepEqual(Object.fromEntries(counted), {
+      "Counters client.api.catalog_connect_service_nodes node": 3,
+      "Counters client.api.catalog_nodes node": 3,
+      "Counters client.api.catalog_service_nodes node": 3,
+      "Counters client.api.success.catalog_nodes node": 1,
+      "Counters client.api.success.catalog_service_nodes node": 2,
+      "Counters client.rpc.error.catalog_service_nodes node": 2,
+    });
   });
 
   it("of methods that nobody knows are not counted: there is no end of them", () => {
