@@ -52,6 +52,7 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
   try {
     const raft = new WalRaftStore({
       directory: new NodeDirectory(join(root, "raft", "wal"), root, fileSystem),
+      clock,
       randomBytes: (length) => crypto.randomBytes(length),
       onTornTail: (path, offset) => logger.log("warn", "cut an incomplete record off the end of the log", { path, offset }),
     });

@@ -3,17 +3,21 @@
  *
  * After a failed step the store refuses everything: nobody knows what the disk holds until it is read again.
  */
+import type { Clock, Timer } from "../../core/ports/clock.ts";
 import type { HardState, LogEntry, RaftStore, RaftWrite } from "../../core/ports/storage.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError, assert, unreachable } from "../../core/types/errors.ts";
-import type { LogIndex } from "../../core/types/ids.ts";
+import type { LogIndex, Millis } from "../../core/types/ids.ts";
 import type { Directory, OpenFile } from "./directory.ts";
 import { saltBytes } from "./wal.ts";
 import { type FileStep, WalLog } from "./wal-log.ts";
+import { markName } from "./wal-mark.ts";
 import { defaultSectorBytes } from "./wal-tear.ts";
 
 const segmentBytes = 16 * 1024 * 1024;
 const extendBytes = 1024 * 1024;
+/** So long without a write the log is idle, and how far it is durable is noted. */
+const markAfter: Millis = 1000;
 /** A file longer than any we write. */
 const fileBytesMax = 256 * 1024 * 1024;
 
@@ -22,6 +26,8 @@ export interface WalRaftStoreOptions {
   readonly randomBytes: (length: number) => Bytes;
   /** Told when an incomplete last record was cut off. */
   readonly onTornTail: (path: string, offset: number) => void;
+  /** Where there is none, how far the log is durable is noted at its close only. */
+  readonly clock?: Pick<Clock, "after">;
   /** Where a segment ends; default 16 MiB. */
   readonly segmentBytes?: number;
   /** By how much the file grows at once; default 1 MiB. */
@@ -42,6 +48,10 @@ export class WalRaftStore implements RaftStore {
   #loaded = false;
   #broken: AgentError | undefined;
   #busy = false;
+  /** Batches written, and how many when the timer was set. */
+  #writes = 0;
+  #timer: Timer | undefined;
+  #noting: Promise<void> = Promise.resolve();
 
   constructor(options: WalRaftStoreOptions) {
     this.#options = options;
@@ -61,14 +71,17 @@ export class WalRaftStore implements RaftStore {
     const directory = this.#directory;
     try {
       await directory.make();
-      const { segments, unfinished } = WalLog.sort(await directory.list());
+      const names = await directory.list();
+      const { segments, unfinished } = WalLog.sort(names);
       for (const name of unfinished) await directory.remove(name);
+      if (names.includes(markName)) this.#log.readMark(await this.#bytesOf(markName));
       for (const [at, name] of segments.entries()) this.#log.read(name, await this.#bytesOf(name), at === segments.length - 1);
       const opened = this.#log.open();
       const last = segments[segments.length - 1];
       if (last !== undefined) this.#file = await directory.open(last, "change", true);
       await this.#perform(opened.steps);
       if (opened.torn !== undefined) this.#options.onTornTail(`${directory.path}/${opened.torn.name}`, opened.torn.offset);
+      this.#markWhenIdle();
       return { hardState: opened.hardState, entries: opened.entries, compacted: opened.compacted };
     } catch (error) {
       throw this.#break(error instanceof AgentError ? error : directory.failed(`open the log in ${directory.path}`, error));
@@ -85,9 +98,12 @@ export class WalRaftStore implements RaftStore {
   }
 
   async close(): Promise<void> {
+    this.#timer?.cancel();
+    if (this.#file !== undefined && this.#broken === undefined && !this.#busy) this.#note();
     this.#broken ??= new AgentError("closed", { message: "Cannot write: the log is closed" });
     const file = this.#file;
     this.#file = undefined;
+    await this.#noting;
     await file?.close();
   }
 
@@ -103,6 +119,26 @@ export class WalRaftStore implements RaftStore {
     } finally {
       this.#busy = false;
     }
+    this.#writes++;
+    this.#markWhenIdle();
+  }
+
+  #markWhenIdle(): void {
+    const { clock } = this.#options;
+    if (clock === undefined || this.#timer !== undefined || this.#broken !== undefined) return;
+    const writes = this.#writes;
+    this.#timer = clock.after(markAfter, () => {
+      this.#timer = undefined;
+      if (this.#broken !== undefined) return;
+      if (this.#busy || this.#writes !== writes) this.#markWhenIdle();
+      else this.#note();
+    });
+  }
+
+  /** Should it fail, how far the log is durable is not known, and that is all. */
+  #note(): void {
+    const step = this.#log.mark();
+    this.#noting = this.#noting.then(() => this.#perform([step])).catch(() => undefined);
   }
 
   async #perform(steps: readonly StoreStep[]): Promise<void> {
@@ -132,6 +168,9 @@ export class WalRaftStore implements RaftStore {
         case "remove":
           await directory.remove(step.name);
           break;
+        case "note":
+          await this.#overwrite(step.name, step.bytes);
+          break;
         case "syncNames":
           await directory.sync();
           break;
@@ -144,6 +183,16 @@ export class WalRaftStore implements RaftStore {
   #open(): OpenFile {
     if (this.#file === undefined) throw this.#broken ?? new AgentError("closed", { message: "Cannot write: the log is closed" });
     return this.#file;
+  }
+
+  async #overwrite(name: string, bytes: Bytes): Promise<void> {
+    const isThere = (await this.#directory.list()).includes(name);
+    const file = await this.#directory.open(name, isThere ? "change" : "create");
+    try {
+      await file.write(0, bytes);
+    } finally {
+      await file.close();
+    }
   }
 
   async #bytesOf(name: string): Promise<Bytes> {

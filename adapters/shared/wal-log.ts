@@ -4,6 +4,7 @@
  *
  *   0000000000000001.wal   full, never written again; deleted as a whole once a snapshot covers its entries
  *   0000000000000002.wal   the last one: a header, records, and zeros up to where the file was extended
+ *   durable                how far it was durable when it was last idle or closed: wal-mark.ts
  *
  * A batch is one write and one sync. The file is extended with zeros ahead of the records, so that a sync mostly need not
  * touch the file's metadata. A new segment is made under another name, synced and renamed, so it is there with its header
@@ -31,6 +32,7 @@ import {
   scanSegment,
 } from "./wal.ts";
 import { encodeBatch, type WalBatch, WalContents } from "./wal-batch.ts";
+import { decodeMark, encodeMark, markName, missingBefore, type WalMark } from "./wal-mark.ts";
 
 /** One thing to do; each after the one before succeeded. */
 export type FileStep =
@@ -40,6 +42,8 @@ export type FileStep =
   | { readonly kind: "sync"; readonly name: string }
   | { readonly kind: "rename"; readonly from: string; readonly to: string }
   | { readonly kind: "remove"; readonly name: string }
+  /** The beginning of a small file, made when there is none. Nobody waits for it to be durable. */
+  | { readonly kind: "note"; readonly name: string; readonly bytes: Bytes }
   /** Makes changes of names durable. */
   | { readonly kind: "syncNames" };
 
@@ -88,6 +92,7 @@ export class WalLog {
   #nextSequence = 1;
   #hardState: HardState = { term: 0, votedFor: undefined };
   #tornAt: number | undefined;
+  #mark: WalMark | undefined;
   #lastRecord: { readonly at: number; readonly bytes: Bytes } | undefined;
 
   constructor(options: WalLogOptions) {
@@ -131,11 +136,19 @@ export class WalLog {
       this.#lastRecord = { at: scanned.last, bytes: bytes.slice(scanned.last, scanned.end) };
   }
 
-  /** After all segments were read. */
+  /** The file with the mark, where there is one. */
+  readMark(bytes: Bytes): void {
+    this.#mark = decodeMark(bytes);
+  }
+
+  /** After all was read. Throws `wal-corrupt` when the log ends before its mark. */
   open(): WalOpened {
     const { hardState, entries, compacted } = this.#contents;
     this.#hardState = hardState;
     const last = this.#segments[this.#segments.length - 1];
+    const headers = this.#segments.map(({ header }) => header);
+    const missing = this.#mark === undefined ? undefined : missingBefore(this.#mark, headers, this.#nextSequence);
+    if (missing !== undefined) throw this.corrupt(last?.name ?? markName, this.#end, missing);
     if (last === undefined) return { hardState, entries, compacted, steps: this.#beginSegment(), torn: undefined };
     const { name } = last;
     const offset = this.#tornAt;
@@ -183,6 +196,12 @@ export class WalLog {
       steps.push({ kind: "remove", name: (this.#segments.shift() as Segment).name });
     if (steps.length > 0) steps.push({ kind: "syncNames" });
     return steps;
+  }
+
+  /** Notes how far the log is durable. To be done while nothing is under way, and after all that was planned. */
+  mark(): FileStep {
+    const { number: segment, salt } = this.#last().header;
+    return { kind: "note", name: markName, bytes: encodeMark({ segment, salt, nextSequence: this.#nextSequence }) };
   }
 
   corrupt(name: string, offset: number, what: string): AgentError {

@@ -87,6 +87,9 @@ export class SimFiles {
       case "sync":
         this.sync(this.#at(step.name));
         return;
+      case "note":
+        this.write(this.find(step.name) ?? this.create(step.name), 0, step.bytes);
+        return;
       case "rename":
         this.rename(step.from, step.to);
         return;

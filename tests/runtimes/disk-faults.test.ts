@@ -143,7 +143,7 @@ describe("the log on a disk with faults", () => {
         await last.close();
         const names = await readdir(join(directory, "wal"));
         assert.ok(
-          names.every((name) => name.endsWith(".wal")),
+          names.every((name) => name.endsWith(".wal") || name === "durable"),
           `${where}: ${names}`,
         );
       }));

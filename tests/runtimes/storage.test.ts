@@ -59,6 +59,9 @@ async function openLog(
   }
 }
 
+/** A process that is killed has not noted how far its log is durable. */
+const killed = (directory: string) => rm(join(directory, "durable"), { force: true });
+
 const segments = async (directory: string) => (await readdir(directory)).filter((name) => name.endsWith(".wal")).sort();
 
 describe("a log on disk", () => {
@@ -115,6 +118,7 @@ describe("a log on disk", () => {
       for (let length = 512; length <= used; length += 3) {
         await writeFile(path, whole);
         await truncate(path, length);
+        await killed(directory);
         const { store, entries } = await openLog(directory);
         assert.deepEqual(entries, written.slice(0, entries.length), `cut at ${length}`);
         await store.write({ entries: [entry(entries.length + 1, 9, "after")] });
@@ -162,11 +166,41 @@ describe("a log on disk", () => {
       const bytes = await readFile(path);
       bytes.fill(0, 1024, 1536); // one sector of it was not written
       await writeFile(path, bytes);
+      await killed(directory);
       const torn = await openLog(directory);
       assert.equal(torn.entries.length, 1);
       assert.ok(torn.torn > 0);
       await torn.store.close();
       assert.equal((await readFile(path)).indexOf("bbbb"), -1);
+    }));
+
+  it("shortened after it was closed, or idle for a second, is refused: that was durable", () =>
+    inTemporary(async (directory) => {
+      const fired: (() => void)[] = [];
+      const store = new WalRaftStore({
+        directory: new NodeDirectory(directory),
+        randomBytes: seededBytes,
+        onTornTail: () => {},
+        clock: {
+          after: (_, fire) => {
+            fired.push(fire);
+            return { cancel: () => {} };
+          },
+        },
+      });
+      await store.load();
+      await store.write({ entries: [entry(1, 1)] });
+      fired.shift()?.(); // something was written since it was set
+      assert.deepEqual(await readdir(directory), ["0000000000000001.wal"]);
+      fired.shift()?.();
+      await store.close();
+      const path = join(directory, "0000000000000001.wal");
+      const bytes = await readFile(path);
+      await writeFile(path, bytes.fill(0, 512));
+      await assert.rejects(openLog(directory), {
+        code: "wal-corrupt",
+        message: /0000000000000001\.wal is damaged at byte 512: it ends before record 1, and all up to 1 were durable\. Restore/,
+      });
     }));
 
   it("a missing segment is noticed", () =>
@@ -187,6 +221,7 @@ describe("a log on disk", () => {
       await store.close();
       const second = join(directory, (await segments(directory))[1] as string);
       await truncate(second, 512);
+      await killed(directory);
       const again = await openLog(directory, 1024);
       assert.equal(again.entries.length, 1);
       await again.store.write({ entries: [entry(2, 4)] });
@@ -205,7 +240,7 @@ describe("a log on disk", () => {
       await writeFile(join(directory, "0000000000000002.wal.tmp"), "half");
       const again = await openLog(directory);
       assert.equal(again.entries.length, 1);
-      assert.equal((await readdir(directory)).length, 1);
+      assert.deepEqual((await readdir(directory)).sort(), ["0000000000000001.wal", "durable"]);
       await again.store.close();
     }));
 });

@@ -8,7 +8,8 @@
  */
 import { createRandom, seedOf } from "../../adapters/shared/random.ts";
 import type { WalBatch } from "../../adapters/shared/wal-batch.ts";
-import { type FileStep, WalLog } from "../../adapters/shared/wal-log.ts";
+import { type FileStep, WalLog, type WalOpened } from "../../adapters/shared/wal-log.ts";
+import { markName } from "../../adapters/shared/wal-mark.ts";
 import { SimFiles, sectorBytes } from "../../adapters/sim/sim-files.ts";
 import { Violation } from "../../adapters/sim/violation.ts";
 import { below, type Random } from "../../core/ports/random.ts";
@@ -79,15 +80,18 @@ class LogRun {
     const salt = (): Uint8Array => Uint8Array.from({ length: 8 }, () => this.#random.uint32() & 255);
     const log = new WalLog({ path: "wal", salt, segmentBytes, extendBytes, sectorBytes });
     const files = this.#files;
+    let opened: WalOpened;
     try {
       const { segments, unfinished } = WalLog.sort(files.list());
       for (const name of unfinished) files.remove(name);
+      if (files.find(markName) !== undefined) log.readMark(files.read(markName));
       for (const [at, name] of segments.entries()) log.read(name, files.read(name), at === segments.length - 1);
+      opened = log.open();
     } catch (error) {
       if (error instanceof AgentError && error.code === "wal-corrupt" && this.#hurt) return false;
       throw new Violation("a whole disk is readable", String(error));
     }
-    const { hardState, entries, compacted, steps } = log.open();
+    const { hardState, entries, compacted, steps } = opened;
     const found: Held = {
       hardState: `${hardState.term} ${hardState.votedFor}`,
       entries: entries.map(({ index, term, data }) => ({ index, told: `${index} ${term} ${data.join()}` })),
@@ -115,6 +119,7 @@ class LogRun {
     if (!this.#perform(log.append(batch))) return false;
     this.#acknowledged = next;
     this.#index = next.entries[next.entries.length - 1]?.index ?? next.compacted;
+    if (below(random, 4) === 0 && !this.#perform([log.mark()])) return false;
     if (below(random, 40) === 0) this.#rot();
     return !compacts || this.#perform(log.removeUpTo(compactTo));
   }

@@ -360,6 +360,12 @@ export const logMutations: readonly Mutation[] = [
     "return (Math.floor(at / sectorBytes) + 1) * sectorBytes;",
     "return at + sectorBytes;",
   ),
+  one(
+    "note what is not durable yet",
+    walLog,
+    "nextSequence: this.#nextSequence }) };",
+    "nextSequence: this.#nextSequence + 1 }) };",
+  ),
   one("skip the fsync of a record", walLog, 'bytes: record }, { kind: "sync", name });', "bytes: record });"),
   one(
     "a segment begun before a crash, without its term",
