@@ -52,7 +52,7 @@ import { drawFaults, type FaultFamily, type Faults, noFaults, type Profile, with
 import { Group } from "./group.ts";
 import type { GroupServer } from "./group-server.ts";
 import { History } from "./history.ts";
-import { type SimulatedClient, simulatedClient } from "./simulated-client.ts";
+import { isUnanswered, type SimulatedClient, simulatedClient } from "./simulated-client.ts";
 import { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 import { DrawnWorkload, lockKeys, registerNode } from "./workload.ts";
@@ -77,7 +77,10 @@ export interface SimulateOptions {
   readonly without?: readonly FaultFamily[];
   /** Keep the story: one line for each event. */
   readonly story?: boolean;
-  /** Runs once for each client, all at the same virtual time. What it throws is a failure. */
+  /**
+   * Runs once for each client, all at the same virtual time. What it throws is a failure; but that nobody answered is
+   * what faults do: a client that does not expect it, and so throws that, gives up, and the others go on.
+   */
   readonly workload?: (client: SimulatedClient) => Promise<void>;
 }
 
@@ -342,15 +345,14 @@ function runWorkload(
   };
   const begin = (): void => {
     wake();
+    const ended = (): void => {
+      if (--working === 0) done();
+    };
     for (const client of clients)
-      workload(simulatedClient(run.group, client, wake)).then(
-        () => {
-          if (--working === 0) done();
-        },
-        (error: unknown) => {
-          run.workloadError ??= error ?? new Error("the workload failed");
-        },
-      );
+      workload(simulatedClient(run.group, client, wake)).then(ended, (error: unknown) => {
+        if (isUnanswered(error)) ended();
+        else run.workloadError ??= error ?? new Error("the workload failed");
+      });
   };
   registerFirst(clients, begin);
 }

@@ -96,6 +96,11 @@ export function simulatedClient(group: Group, client: Client, wake: () => void):
   };
 }
 
+/** What an operation rejects with when nobody told how it ended. */
+export function isUnanswered(error: unknown): boolean {
+  return error instanceof AgentError && (error.code === "no-leader" || error.code === "timeout");
+}
+
 function unanswered(outcome: Outcome): AgentError {
   return outcome.kind === "refused"
     ? new AgentError("no-leader", { message: "No cluster leader" })

@@ -183,10 +183,16 @@ export class AntiEntropy {
     }
     for (const [id, entry] of [...this.#state.services]) if (!entry.inSync) await this.#pushService(id, entry.service);
     for (const [id, entry] of [...this.#state.checks])
-      if (!entry.inSync && this.#state.checks.get(id)?.inSync === false) await this.#pushCheck(id, entry);
+      if (!entry.inSync && this.#state.checks.get(id) === entry && !this.#goesWithService(entry))
+        await this.#pushCheck(id, entry);
     if (this.#nodeInSync) return;
     await this.#register(undefined, []);
     this.#options.logger.log("info", "Synced node info");
+  }
+
+  /** Registered since the services went out: the catalog does not know the service yet, and would refuse its check alone. */
+  #goesWithService({ check }: LocalCheck): boolean {
+    return this.#state.services.get(check.serviceId)?.inSync === false;
   }
 
   /** A service goes with its checks that are out of sync, in one command. */

@@ -81,6 +81,24 @@ describe("a workload of one's own", () => {
     assert.match(failure?.message ?? "", /has had enough/);
   });
 
+  it("that does not expect to be left without an answer gives up, and that is no failure", async () => {
+    let unanswered = 0;
+    for (let seed = 1; seed <= 20; seed++) {
+      const { failure } = await simulate({
+        seed,
+        workload: async (client) => {
+          const session = await client.createSession({ ttl: 200, lockDelay: 50 }).catch((error: unknown) => {
+            unanswered++;
+            throw error;
+          });
+          if (await client.acquire("leader", String(client.number), session)) await client.renewSession(session);
+        },
+      });
+      assert.equal(failure, undefined, `seed ${seed}`);
+    }
+    assert.ok(unanswered > 0);
+  });
+
   it("that waits for ever is a failure of liveness", async () => {
     const { failure } = await simulate({ seed: 1, faults: "none", clients: 1, workload: () => new Promise(() => {}) });
     assert.equal(failure?.kind, "liveness");

@@ -193,6 +193,23 @@ describe("anti-entropy", () => {
     assert.equal(state.services.get("web")?.inSync, true);
   });
 
+  it("a service that is registered while others are on the way goes with its check, never the check before it", async () => {
+    const { state, catalog } = await running((local) => local.setService(service("first"), ""));
+    const write = catalog.write.bind(catalog);
+    let late = true;
+    catalog.write = async (command) => {
+      if (late && command.kind === "register" && command.service?.id === "again") {
+        late = false;
+        state.setService(service("late"), "");
+        state.setCheck(check("service:late", { serviceId: "late" }), "");
+      }
+      return write(command);
+    };
+    state.setService(service("again"), "");
+    await settle();
+    assert.deepEqual(catalog.told.slice(-2), ["register service again", "register service late + check service:late"]);
+  });
+
   it("stops without leaving a timer", async () => {
     const { clock, sync } = await running();
     sync.stop();
