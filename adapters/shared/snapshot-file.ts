@@ -11,6 +11,7 @@ import { encode, tryDecode } from "../../core/codec/cbor.ts";
 import { crc32 } from "../../core/codec/checks.ts";
 import type { SnapshotMeta } from "../../core/ports/storage.ts";
 import { type Bytes, concat, emptyBytes, equalBytes, utf8 } from "../../core/types/bytes.ts";
+import { assert } from "../../core/types/errors.ts";
 import { checkedInteger } from "../../core/types/ids.ts";
 
 export const snapshotMagic = utf8("PCSNAP\u0001\n");
@@ -23,14 +24,22 @@ export const headBytesMax = 1024 * 1024;
 /** The newest ones stay. Consul 1.8: 2. */
 export const snapshotsKept = 2;
 
-const version = 1;
+/** Of heads, and of what follows them. */
+export const snapshotVersion = 1;
 const namePattern = /^(\d{1,16})-(\d{1,16})-(\d{1,16})\.snap$/;
 
 export type SnapshotHead = Omit<SnapshotMeta, "id" | "size">;
 
 export function encodeHead(head: SnapshotHead): Bytes {
   const { index, term, configuration, configurationIndex } = head;
-  return encode({ version, index, term, configuration, configurationIndex });
+  return encode({ version: snapshotVersion, index, term, configuration, configurationIndex });
+}
+
+/** The version of a head; undefined for bytes that are none. Whoever does not know it must not pass the snapshot over. */
+export function headVersion(bytes: Bytes): number | undefined {
+  const value = tryDecode(bytes)?.value;
+  if (typeof value !== "object" || value === null) return undefined;
+  return checkedInteger((value as Readonly<Record<string, unknown>>)["version"]);
 }
 
 /** Undefined for bytes that are no head of a version we know. */
@@ -42,7 +51,7 @@ export function decodeHead(bytes: Bytes): SnapshotHead | undefined {
   const term = checkedInteger(fields["term"]);
   const configurationIndex = checkedInteger(fields["configurationIndex"]);
   const configuration = fields["configuration"];
-  if (fields["version"] !== version || index === undefined || term === undefined || configurationIndex === undefined)
+  if (fields["version"] !== snapshotVersion || index === undefined || term === undefined || configurationIndex === undefined)
     return undefined;
   return configuration instanceof Uint8Array ? { index, term, configuration, configurationIndex } : undefined;
 }
@@ -79,9 +88,16 @@ export class FrameReader {
   }
 }
 
-/** `stamp` tells two of one index apart. */
+/** `stamp`, an integer of up to 16 digits, tells two of one index apart. */
 export function snapshotName({ term, index }: Pick<SnapshotHead, "term" | "index">, stamp: number): string {
-  return `${term}-${index}-${stamp}.snap`;
+  const name = `${term}-${index}-${stamp}.snap`;
+  assert(namePattern.test(name), "a snapshot is found by its name");
+  return name;
+}
+
+/** Is it the name of a snapshot with this head? Files that were renamed, or put in each other's place, are none. */
+export function belongsTo(name: string, { term, index }: SnapshotHead): boolean {
+  return name.startsWith(`${term}-${index}-`);
 }
 
 /** Those of the names that are a snapshot's, newest first: by index, then by time of writing. */

@@ -18,6 +18,9 @@ import {
   encodeHead,
   FrameReader,
   FrameWriter,
+  belongsTo,
+  headVersion,
+  snapshotVersion,
   frameBytesMax,
   frameHeaderBytes,
   hasSnapshotMagic,
@@ -34,6 +37,9 @@ import {
  * its turn while the frames of one stretch are made or read, a millisecond or two each.
  */
 const stretchBytes = 256 * 1024;
+
+/** Below it there is room for the count. */
+const stampMax = 999_999_999_999_999;
 
 export interface SnapshotFilesOptions {
   readonly directory: Directory;
@@ -101,8 +107,8 @@ export class SnapshotFiles implements SnapshotStore {
   async save(head: SnapshotHead, content: AsyncIterable<Bytes>): Promise<SnapshotMeta> {
     await this.#open();
     const { directory, clock } = this.#options;
-    // Two in one millisecond differ by the count.
-    const stamp = Math.max(clock.wall(), this.#saved + 1);
+    // Two in one millisecond differ by the count. A clock may say anything; a name has digits.
+    const stamp = Math.max(Math.min(Math.floor(clock.wall()), stampMax) || 0, this.#saved + 1);
     this.#saved = stamp;
     const name = snapshotName(head, stamp);
     let size: number;
@@ -219,7 +225,10 @@ class SnapshotReader {
       if (!hasSnapshotMagic(await frames.take(snapshotMagic.length))) throw damaged(path, 0, "it does not begin as a snapshot");
       const encoded = await frames.next(headBytesMax);
       const head = decodeHead(encoded);
+      const version = headVersion(encoded);
+      if (head === undefined && version !== undefined && version !== snapshotVersion) throw foreign(path, version);
       if (head === undefined) throw damaged(path, snapshotMagic.length, "its head cannot be decoded");
+      if (!belongsTo(name, head)) throw damaged(path, 0, `it is the snapshot of term ${head.term} up to index ${head.index}`);
       return new SnapshotReader(frames, head);
     } catch (error) {
       await file.close();
@@ -288,6 +297,14 @@ class FrameFile {
   async end(): Promise<void> {
     if ((await this.file.size()) !== this.#at) throw damaged(this.#path, this.#at, "something follows its end");
   }
+}
+
+/** Not `snapshot-corrupt`: an older snapshot must not be taken in its place. */
+function foreign(path: string, version: number): AgentError {
+  const by = version > snapshotVersion ? "a later" : "an earlier";
+  return new AgentError("storage-failed", {
+    message: `Cannot read the snapshot ${path}: it was written by ${by} version of this program, in format ${version}; this one reads and writes ${snapshotVersion}. Run that version, or remove the data directory and let this server join its cluster anew`,
+  });
 }
 
 function damaged(path: string, offset: number, what: string): AgentError {
