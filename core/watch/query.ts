@@ -57,7 +57,6 @@ export function watchQuery(type: string, parameters: WatchParameters): WatchQuer
     }
     case "connect_roots":
     case "connect_leaf":
-    case "connect_proxy_config":
     case "agent_service":
       throw invalid(`Watch type ${type} is not supported yet by Proconsul`);
     default:

@@ -115,11 +115,18 @@ export function readBody(response: HttpClientResponse): Json {
   }
 }
 
-/** Reads settings from flags and environment. Rejects with `CommandError` when they are wrong. */
-export async function openApi(call: {
+interface ApiCall {
   readonly context: CliContext;
   readonly given: ReadonlySet<string>;
   readonly flags: SharedFlagValues;
-}): Promise<Api> {
+}
+
+/** Reads settings from flags and environment. Rejects with `CommandError` when they are wrong. */
+export async function openApi(call: ApiCall): Promise<Api> {
   return new Api(call.context, await clientSettings(call.context, call.given, call.flags));
+}
+
+/** The same as the operator's commands say it. */
+export async function openOperatorApi(call: ApiCall): Promise<Api> {
+  return new Api(call.context, await clientSettings(call.context, call.given, call.flags, "Error initializing client"));
 }

@@ -41,14 +41,15 @@ export interface ClientSettings {
 
 const defaultAddress = "127.0.0.1:8500";
 
-/** Rejects with `CommandError` ("Error connecting to Consul agent: …"). */
+/** Rejects with `CommandError` ("Error connecting to Consul agent: …", or whatever is `attempted`). */
 export async function clientSettings(
   context: CliContext,
   given: ReadonlySet<string>,
   flags: SharedFlagValues,
+  attempted = "Error connecting to Consul agent",
 ): Promise<ClientSettings> {
   const fail = (reason: string): never => {
-    throw new CommandError(`Error connecting to Consul agent: ${reason}`);
+    throw new CommandError(`${attempted}: ${reason}`);
   };
   const env = (name: string): string => context.host.env[name] ?? "";
   const flag = (name: keyof SharedFlagValues): string => (given.has(name) ? String(flags[name]) : "");

@@ -29,7 +29,7 @@ export function groupHelp(group: Entry): string {
   const below = children(group.path);
   const legend = below.every(isBuilt) ? [] : ["", "  * not built yet"];
   return [
-    `Usage: consul ${group.path} <subcommand> [options] [arguments]`,
+    `Usage: consul ${group.path} <subcommand> ${group.path.startsWith("operator") ? "[options]" : "[options] [args]"}`,
     "",
     `  ${group.synopsis}.`,
     "",

@@ -36,6 +36,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
   checkFilters(flags);
   if (args.length > 1) throw new CommandError(`Too many command line arguments.${hint}`);
   const api = await openApi(call);
+  await orFail("Error querying Consul agent", api.getJson("/v1/agent/self"));
   const id = await orFail("Error firing event", fireEvent(api, flags.name, utf8(args[0] ?? ""), flags));
   say(context, `Event ID: ${id}`);
   return 0;

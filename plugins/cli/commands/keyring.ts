@@ -2,7 +2,7 @@
 import { utf8 } from "../../../core/types/bytes.ts";
 import { messageOf } from "../../../core/types/errors.ts";
 import { type Api, openApi } from "../api.ts";
-import { clientAndServerFlags } from "../client-flags.ts";
+import { clientFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, say } from "../command.ts";
 import { commandHelp } from "../command-help.ts";
 import { isObject, type Json } from "../json.ts";
@@ -34,7 +34,7 @@ const flags = {
     initial: 0,
     help: "Let each member answer through so many others as well, for networks that lose answers. 0 to 5.",
   },
-  ...clientAndServerFlags,
+  ...clientFlags,
 } as const;
 
 const relayFactorMax = 5;

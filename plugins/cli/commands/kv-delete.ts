@@ -52,7 +52,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
   if (flags.cas) {
     const deleted = await orFail(`Error! Did not delete key ${key}`, deletePairs(api, key, { cas: String(index) }));
     if (!deleted) throw new CommandError(`Error! Did not delete key ${key}: CAS failed`);
-  } else await orFail(`Error! Did not delete key ${key}`, deletePairs(api, key, {}));
+  } else await orFail(`Error deleting key ${key}`, deletePairs(api, key, {}));
   say(context, `Success! Deleted key: ${key}`);
   return 0;
 }

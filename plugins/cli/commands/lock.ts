@@ -28,13 +28,8 @@ const flags = {
   name: { kind: "string", initial: "", help: "Name of the session. Default: made from the child and the prefix." },
   "pass-stdin": { kind: "bool", initial: false, help: "Give the child our standard input." },
   shell: { kind: "bool", initial: true, help: "Run the child by a shell ($SHELL, or /bin/sh), so that it may be a pipeline." },
-  timeout: {
-    kind: "duration",
-    initial: 0,
-    errorStyle: "strconv",
-    help: "Give up when it is not held after so long. Default: wait for ever.",
-  },
-  try: { kind: "duration", initial: 0, errorStyle: "strconv", help: "The old name of -timeout, which wins." },
+  timeout: { kind: "duration", initial: 0, help: "Give up when it is not held after so long. Default: wait for ever." },
+  try: { kind: "duration", initial: 0, help: "The old name of -timeout, which wins." },
   verbose: { kind: "bool", initial: false, help: "Tell each step." },
   ...clientAndServerFlags,
 } as const;

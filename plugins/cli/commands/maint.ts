@@ -48,7 +48,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
     return 0;
   }
   const doing = flags.enable ? "enabling" : "disabling";
-  const query = { enable: String(flags.enable), ...(flags.reason !== "" && { reason: flags.reason }) };
+  const query = { enable: String(flags.enable), ...(flags.enable && { reason: flags.reason }) };
   const done = flags.enable ? "enabled" : "disabled";
   if (flags.service !== "") {
     await orFail(`Error ${doing} service maintenance`, api.put(`/v1/agent/service/maintenance/${flags.service}`, query));

@@ -1,5 +1,5 @@
 /** `consul operator autopilot get-config`: how the leader looks after the servers. */
-import { openApi } from "../api.ts";
+import { openOperatorApi } from "../api.ts";
 import { autopilotConfiguration, describeAutopilot } from "../autopilot-api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, defineCommand, say } from "../command.ts";
@@ -16,6 +16,6 @@ Shows by what the leader judges the health of servers, when a new one gets its v
 });
 
 async function run(call: Call<typeof flags>): Promise<number> {
-  say(call.context, describeAutopilot(await autopilotConfiguration(await openApi(call))));
+  say(call.context, describeAutopilot(await autopilotConfiguration(await openOperatorApi(call))));
   return 0;
 }

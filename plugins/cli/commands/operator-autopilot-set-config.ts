@@ -1,7 +1,7 @@
 /** `consul operator autopilot set-config`: changes some of the settings and leaves the others. */
 import { formatDuration } from "../../../core/config/duration.ts";
 import { text, utf8 } from "../../../core/types/bytes.ts";
-import { openApi } from "../api.ts";
+import { openOperatorApi } from "../api.ts";
 import { autopilotConfiguration, autopilotPath } from "../autopilot-api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, defineCommand, orFail, say } from "../command.ts";
@@ -67,7 +67,7 @@ someone else changes them at the same time.`,
 
 async function run(call: Call<typeof flags>): Promise<number> {
   const { context, flags: values, given } = call;
-  const api = await openApi(call);
+  const api = await openOperatorApi(call);
   const before = await autopilotConfiguration(api);
   const changes: readonly (readonly [flag: string, field: string, value: Json])[] = [
     ["cleanup-dead-servers", "CleanupDeadServers", values["cleanup-dead-servers"]],

@@ -1,5 +1,5 @@
 /** `consul operator raft list-peers`: who votes. */
-import { openApi } from "../api.ts";
+import { openOperatorApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, defineCommand, orFail, say } from "../command.ts";
 import { isObject, type Json } from "../json.ts";
@@ -21,7 +21,7 @@ it works without a leader.`,
 });
 
 async function run(call: Call<typeof flags>): Promise<number> {
-  const api = await openApi(call);
+  const api = await openOperatorApi(call);
   const answer = await orFail(
     "Error getting peers: Failed to retrieve raft configuration",
     api.getJson("/v1/operator/raft/configuration"),

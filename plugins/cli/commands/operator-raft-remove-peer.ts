@@ -1,5 +1,5 @@
 /** `consul operator raft remove-peer`: removes a server that will not come back from the Raft configuration. */
-import { openApi } from "../api.ts";
+import { openOperatorApi } from "../api.ts";
 import { clientAndServerFlags } from "../client-flags.ts";
 import { type Call, CommandError, defineCommand, orFail, say } from "../command.ts";
 
@@ -21,10 +21,10 @@ out; this is for what went wrong with both. Exactly one of -id and -address is n
 
 async function run(call: Call<typeof flags>): Promise<number> {
   const { address, id } = call.flags;
+  const api = await openOperatorApi(call);
   if (address === "" && id === "")
     throw new CommandError("Error removing peer: an address or id is required for the peer to remove");
   if (address !== "" && id !== "") throw new CommandError("Error removing peer: cannot give both an address and id");
-  const api = await openApi(call);
   await orFail("Error removing peer", api.delete("/v1/operator/raft/peer", address !== "" ? { address } : { id }));
   say(call.context, address !== "" ? `Removed peer with address "${address}"` : `Removed peer with id "${id}"`);
   return 0;

@@ -1,6 +1,7 @@
 /** `consul watch`: follows a part of the state by blocking queries, and calls a program when it changes. */
 import { compactJson, formatJson, type Json } from "../../../core/codec/exact-json.ts";
 import { formatDuration } from "../../../core/config/duration.ts";
+import { goQuote } from "../../../core/config/go-text.ts";
 import type { CommandResult } from "../../../core/ports/process-runner.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { messageOf, unreachable } from "../../../core/types/errors.ts";
@@ -12,11 +13,16 @@ import { type Api, openApi } from "../api.ts";
 import { clientAndServerFlags, clientFlags } from "../client-flags.ts";
 import { type Call, CommandError, complain, defineCommand, orFail, say } from "../command.ts";
 import type { CliContext } from "../context.ts";
+import { parseBool } from "../number-words.ts";
 
 const flags = {
   key: { kind: "string", initial: "", help: "With -type=key: the key." },
   name: { kind: "string", initial: "", help: "With -type=event: only events of this name." },
-  passingonly: { kind: "bool", initial: false, help: "With -type=service: only instances whose checks all pass." },
+  passingonly: {
+    kind: "string",
+    initial: "",
+    help: "With -type=service: true for only instances whose checks all pass. Consul wants the word, too.",
+  },
   prefix: { kind: "string", initial: "", help: "With -type=keyprefix: the prefix." },
   service: { kind: "string", initial: "", help: "With -type=service or -type=checks: the service." },
   shell: { kind: "bool", initial: true, help: "Run the child by a shell ($SHELL, or /bin/sh), so that it may be a pipeline." },
@@ -36,7 +42,7 @@ the child prints is shown when it ends.`,
     { purpose: "Print a key with its indexes", line: "consul watch -type=key -key=redis/config" },
     {
       purpose: "Reload a proxy whenever its backends change",
-      line: "consul watch -type=service -service=web -passingonly ./reload.sh",
+      line: "consul watch -type=service -service=web -passingonly=true ./reload.sh",
     },
   ],
   flags,
@@ -79,16 +85,36 @@ function watchOf({ flags, given }: WatchCall): WatchQuery {
   if (flags.type === "")
     throw new CommandError('Watch type must be specified\n\nRun "consul watch -h" for its options and examples.');
   const own = ["key", "name", "passingonly", "prefix", "service", "state", "tag"] as const;
+  const read = (name: (typeof own)[number]) => (name === "passingonly" ? passingOnly(flags.passingonly) : flags[name]);
   const parameters = new WatchParameters(
-    Object.fromEntries(own.filter((name) => given.has(name)).map((name) => [name, flags[name]])),
+    Object.fromEntries(own.filter((name) => given.has(name)).map((name) => [name, read(name)])),
   );
   try {
+    const taken = notFollowedHere.get(flags.type);
+    if (taken !== undefined) {
+      for (const name of taken) parameters.take(name);
+      parameters.refuseRest();
+      throw new CommandError(`Type ${flags.type} is not supported in the CLI tool`);
+    }
     const watch = watchQuery(flags.type, parameters);
     parameters.refuseRest();
     return watch;
   } catch (error) {
     throw new CommandError(messageOf(error));
   }
+}
+
+/** Types whose states have no index to follow, with the parameters that are theirs all the same. */
+const notFollowedHere: ReadonlyMap<string, readonly string[]> = new Map([
+  ["agent_service", []],
+  ["connect_leaf", ["service"]],
+  ["connect_roots", []],
+]);
+
+function passingOnly(given: string): boolean {
+  const passing = parseBool(given);
+  if (passing !== undefined) return passing;
+  throw new CommandError(`Failed to parse passingonly flag: strconv.ParseBool: parsing ${goQuote(given)}: invalid syntax`);
 }
 
 /** Each new state, beginning with the present one. Failures are told and retried. */
@@ -102,8 +128,9 @@ function changes(context: CliContext, api: Api, watch: WatchQuery, type: string,
       return { status, index: headers["x-consul-index"], body };
     },
     onFailure: (error, retry) => {
-      const problem = JSON.stringify(messageOf(error));
-      complain(context, `[ERROR] watch: Watch errored: type=${type} error=${problem} retry=${formatDuration(retry)}`);
+      const at = new Date(context.clock.wall()).toISOString();
+      const words = `type=${type} error="${messageOf(error)}" retry=${formatDuration(retry)}`;
+      complain(context, `${at} [ERROR] watch.watch: Watch errored: ${words}`);
     },
   });
 }

@@ -34,6 +34,7 @@ async function watch(options: {
     start: () => assert.fail("a watch's child runs to its end"),
   };
   const clock = {
+    wall: () => 0,
     after(delay: number, fire: () => void) {
       pauses.push(delay);
       let cancelled = false;
@@ -128,7 +129,7 @@ describe("watch", () => {
     assert.equal(children.length, 2);
     assert.ok(
       host.written.stderr.includes(
-        '[ERROR] watch: Watch errored: type=key error="Unexpected response code: 500 (No cluster leader)" retry=45s',
+        '1970-01-01T00:00:00.000Z [ERROR] watch.watch: Watch errored: type=key error="Unexpected response code: 500 (No cluster leader)" retry=45s',
       ),
     );
   });
