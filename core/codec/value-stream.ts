@@ -29,9 +29,15 @@ export class ValueReader {
   /** Unread bytes are #buffer[#start, #end). */
   #start = 0;
   #end = 0;
+  #taken = 0;
 
   constructor(source: ByteSource) {
     this.#source = source;
+  }
+
+  /** Bytes of all that was given out so far in values and in pieces of a known length. */
+  get taken(): number {
+    return this.#taken;
   }
 
   /** The next byte, undefined at a clean end. */
@@ -87,6 +93,7 @@ export class ValueReader {
   #cut(length: number): Bytes {
     const part = this.#buffer.slice(this.#start, this.#start + length);
     this.#start += length;
+    this.#taken += length;
     if (this.#start === this.#end) {
       this.#start = 0;
       this.#end = 0;

@@ -1,4 +1,7 @@
-/** Lamport times beyond this are not believed: one hostile message must not run the whole pool's clocks into the end of exact numbers. */
+/**
+ * Lamport times beyond this are not believed: one hostile message must not run the whole pool's clocks into the end of exact
+ * numbers. Clocks that get there stand still: what they stamp is still read by others, and so is their state.
+ */
 export const lamportMax = 2 ** 52;
 
 /** A logical clock (Lamport 1978). Starts at 1: 0 means "never". */
@@ -10,11 +13,11 @@ export class LamportClock {
   }
 
   increment(): void {
-    this.#time++;
+    this.#time = Math.min(this.#time + 1, lamportMax);
   }
 
   /** What was seen lies in the past from now on. */
   witness(seen: number): void {
-    if (seen >= this.#time) this.#time = seen + 1;
+    if (seen >= this.#time) this.#time = Math.min(seen + 1, lamportMax);
   }
 }

@@ -28,6 +28,8 @@ const queryBytesMax = 1024;
 const nanosPerMilli = 1_000_000;
 /** Changes of the keys that are being stored. Who may ask for one has the keys already; a disk that hangs must not collect more. */
 const unstoredMax = 64;
+/** Answers believed to one question, besides two from each member that is known: some may have come since. More are made up. */
+const answersMin = 64;
 /** Protocol from which a member passes answers on. */
 const relayProtocol = 5;
 
@@ -208,11 +210,11 @@ export class Queries {
   /** Passes an answer on, on behalf of whoever gave it. */
   relay(relay: Relay): void {
     const host = ipText(relay.address);
-    if (host !== undefined) this.#parts.send({ host, port: relay.port }, relay.inner);
+    if (host !== undefined && relay.inner.length <= queryBytesMax) this.#parts.send({ host, port: relay.port }, relay.inner);
   }
 
   answered(response: QueryResponse): void {
-    const asked = this.#ring.answered(response);
+    const asked = this.#ring.answered(response, answersMin + 2 * this.#parts.members.size);
     if (asked === undefined || response.flags & responseFlags.ack) return;
     const token = this.#tokens.get(`${asked.time} ${asked.id}`);
     if (token !== undefined)

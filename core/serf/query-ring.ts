@@ -62,12 +62,12 @@ export class QueryRing {
     return true;
   }
 
-  /** The query that `response` answers, the first time this member does; undefined otherwise. */
-  answered(response: QueryResponse): Asked | undefined {
+  /** The query that `response` answers, the first time this member does; undefined otherwise, and for more than `answersMax` of them. */
+  answered(response: QueryResponse, answersMax: number): Asked | undefined {
     const asked = this.#asked.get(keyOf(response));
     if (asked === undefined) return undefined;
     const heard = response.flags & responseFlags.ack ? asked.acked : asked.answered;
-    if (heard.has(response.from)) return undefined;
+    if (heard.has(response.from) || heard.size >= answersMax) return undefined;
     heard.add(response.from);
     return asked;
   }

@@ -112,11 +112,11 @@ export function decodeState(bytes: Bytes): SerfState {
   const fields = new Fields(decode(bytes.subarray(1)));
   const times = fields.fields("StatusLTimes");
   const statusTimes = new Map<string, number>();
-  for (const name of times.names()) statusTimes.set(name, timeOf(times, name));
+  for (const name of times.names()) if (isName(name)) statusTimes.set(name, timeOf(times, name));
   return {
     time: timeOf(fields, "LTime"),
     statusTimes,
-    leftMembers: fields.texts("LeftMembers"),
+    leftMembers: fields.texts("LeftMembers").filter(isName),
     eventTime: timeOf(fields, "EventLTime"),
     events: fields.list("Events").map(slotOf),
     queryTime: timeOf(fields, "QueryLTime"),
@@ -285,6 +285,11 @@ function slotOf(value: Value): EventSlot | undefined {
 
 function timeOf(fields: Fields, name: string): number {
   return fields.unsigned(name, lamportMax);
+}
+
+/** No member can have a longer name. */
+function isName(name: string): boolean {
+  return name.length <= nameBytesMax;
 }
 
 function nameOf(fields: Fields, field: string): string {

@@ -22,6 +22,8 @@ const unpackedBytesMax = 512 * 1024;
 const layersMax = 8;
 /** Parts of one datagram, through all nested compounds: a full one holds 255. */
 const piecesMax = 1024;
+/** Pings in one datagram, direct and on behalf of others. Nobody sends more than one; each makes us send a packet, to whomever it names. */
+const pingsMax = 8;
 const checksumLength = 5;
 const partsMax = 255;
 /** Below this LZW's 12 bits per code never pay for the frame around them. */
@@ -98,6 +100,7 @@ class Opening {
   readonly problems: string[] = [];
   #piecesLeft = piecesMax;
   #bytesLeft = unpackedBytesMax;
+  #pingsLeft = pingsMax;
 
   unwrap(content: Bytes, depth: number): void {
     if (this.#piecesLeft === 0) return;
@@ -120,7 +123,14 @@ class Opening {
       const plain = decompressed(new Fields(decode(content.subarray(1))), this.#bytesLeft);
       this.#bytesLeft -= plain.length;
       this.unwrap(plain, depth + 1);
-    } else this.messages.push(decodeMessage(content));
+    } else this.#take(decodeMessage(content));
+  }
+
+  #take(message: SwimMessage): void {
+    const isPing = message.kind === "ping" || message.kind === "indirectPing";
+    if (!isPing || this.#pingsLeft > 0) this.messages.push(message);
+    else if (this.#pingsLeft === 0) this.problems.push(`it holds more than ${pingsMax} pings`);
+    if (isPing) this.#pingsLeft--;
   }
 }
 

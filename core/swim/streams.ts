@@ -96,21 +96,22 @@ async function readPushPull(reader: ValueReader): Promise<PushPull> {
   const userStateLength = header.unsigned("UserStateLen");
   const members: MemberClaim[] = [];
   let bytesLeft = streamBytesMax;
+  let { taken } = reader;
   for (let index = 0; index < count; index++) {
     const value = await reader.value(smallValueBytesMax);
     if (value === undefined) throw new Malformed("connection ended before the last member");
-    const claim = decodeClaim(value);
-    bytesLeft -= claim.name.length + claimOverhead;
+    bytesLeft -= Math.max(claimBytesMin, reader.taken - taken);
+    taken = reader.taken;
     if (bytesLeft < 0) throw new Malformed("remote state is larger than limit");
-    members.push(claim);
+    members.push(decodeClaim(value));
   }
   if (userStateLength > bytesLeft) throw new Malformed(`Remote node state is larger than limit (${userStateLength})`);
   const userState = userStateLength === 0 ? emptyBytes : await reader.exactly(userStateLength);
   return { join: header.flag("Join"), members, userState };
 }
 
-/** About what a claim costs in memory besides its name; keeps a stream of tiny claims within the same limit. */
-const claimOverhead = 128;
+/** About what the smallest claim costs in memory; keeps a stream of tiny claims within the same limit. */
+const claimBytesMin = 128;
 
 async function readFields(reader: ValueReader): Promise<Fields> {
   return new Fields((await reader.value(smallValueBytesMax)) ?? null);

@@ -130,11 +130,11 @@ describe("queries", () => {
     const ring = new QueryRing();
     ring.asked(question, 100);
     const answer = { kind: "queryResponse", time: 5, id: 1, from: "b", flags: 0, payload: undefined } as const;
-    const heard = (response: typeof answer | { flags: number }) => ring.answered({ ...answer, ...response }) !== undefined;
+    const heard = (response: typeof answer | { flags: number }) => ring.answered({ ...answer, ...response }, 9) !== undefined;
     assert.deepEqual([heard(answer), heard(answer), heard({ flags: responseFlags.ack })], [true, false, true]);
     assert.equal(ring.wakeAt, 100);
     assert.equal(ring.expire(100).length, 1);
-    assert.equal(ring.answered({ ...answer, from: "c" }), undefined);
+    assert.equal(ring.answered({ ...answer, from: "c" }, 9), undefined);
   });
 
   it("filters: by name, by tag with Go's expressions; what is not understood does not pass", () => {
