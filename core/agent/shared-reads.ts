@@ -17,7 +17,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Answers, QueryKind, QueryOf, Topic } from "../catalog/queries.ts";
 import type { Follower, Unwatch } from "../catalog/watch.ts";
 import type { Blocking, ReadMeta, Shared, SharedRead } from "../plugin/agent-api.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, runSoon } from "../ports/clock.ts";
 import { between, type Random } from "../ports/random.ts";
 import { type Cancel, clientGone } from "../types/cancel.ts";
 import { AgentError } from "../types/errors.ts";
@@ -31,6 +31,8 @@ const renderedMaxDefault = 20_000;
 const renderedBytesMaxDefault = 64 * 1024 * 1024;
 /** How many may wait at once; each costs a few hundred bytes. */
 const waitersMaxDefault = 200_000;
+/** So many are answered in one go; before the next ones' turn comes that of whatever else is ready, the writer's answer too. */
+const wokenAtOnceMax = 128;
 /** What a rendering counts for that does not say its size. */
 const unknownRenderingBytes = 1024;
 
@@ -125,16 +127,20 @@ export class SharedReads {
    * Answers at once, or with `blocking` when the index passes `minIndex`, the wait ends (with whatever there is then) or
    * the state is replaced by a snapshot. Rejects with `rejected` (a broken query), `cancelled`, `rate-limited`, `closed`.
    */
-  async read<Kind extends QueryKind, Rendered extends object>(
+  read<Kind extends QueryKind, Rendered extends object>(
     request: SharedRead<Kind, Rendered>,
     blocking?: Blocking,
   ): Promise<Shared<Rendered>> {
-    const { entry, answer } = this.#current(request as unknown as SharedRead<QueryKind, object>);
-    this.#options.onQuery?.(entry.query, entry.found);
-    if (blocking === undefined || blocking.minIndex <= 0 || entry.index > blocking.minIndex) {
-      return this.#shared(entry, answer) as Shared<Rendered>;
+    // Not `async`, which would put two promises between each of thousands who wait and what they wait for.
+    try {
+      const { entry, answer } = this.#current(request as unknown as SharedRead<QueryKind, object>);
+      this.#options.onQuery?.(entry.query, entry.found);
+      if (blocking === undefined || blocking.minIndex <= 0 || entry.index > blocking.minIndex)
+        return Promise.resolve(this.#shared(entry, answer) as Shared<Rendered>);
+      return this.#wait(entry, blocking) as Promise<Shared<Rendered>>;
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return this.#wait(entry, blocking) as Promise<Shared<Rendered>>;
   }
 
   /** Rejects everyone who waits with `closed`, and forgets everything. */
@@ -212,14 +218,18 @@ export class SharedReads {
   }
 
   #answerWaiters(entry: Entry, answer: { readonly value: unknown } | undefined, due: (waiter: Waiter) => boolean): void {
-    let shared: Shared<object> | undefined;
-    for (const waiter of entry.waiters) {
-      if (!due(waiter)) continue;
-      shared ??= this.#shared(entry, answer);
-      this.#free(waiter);
-      waiter.resolve(shared);
+    const woken = [...entry.waiters].filter(due);
+    if (woken.length > 0) {
+      const shared = this.#shared(entry, answer);
+      for (const waiter of woken) this.#free(waiter);
+      this.#resolve(woken, shared);
     }
     this.#dropIfUnused(entry);
+  }
+
+  #resolve(woken: readonly Waiter[], shared: Shared<object>): void {
+    for (const { resolve } of woken.slice(0, wokenAtOnceMax)) resolve(shared);
+    if (woken.length > wokenAtOnceMax) runSoon(this.#options.clock, () => this.#resolve(woken.slice(wokenAtOnceMax), shared));
   }
 
   /** The rendering, made now if there is none. */

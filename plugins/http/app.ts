@@ -12,14 +12,14 @@ import { TrieRouter } from "hono/router/trie-router";
 import type { Address } from "../../core/ports/net.ts";
 import { type Bytes, utf8 } from "../../core/types/bytes.ts";
 import { isBlocked, mayWrite } from "./access.ts";
-import type { ApiContext, SharedReply } from "./context.ts";
+import type { ApiContext } from "./context.ts";
 import type { HttpReply, HttpRequest, Route } from "./extension.ts";
 import { FetchRequest } from "./fetch-request.ts";
 import { acceptsGzip, gzip, gzipRendered } from "./gzip.ts";
 import { logError, logFinished } from "./log.ts";
 import { RouteMetrics } from "./request-metrics.ts";
 import { parseQueryString, type QueryValues } from "./query-string.ts";
-import { emptyReply, errorReply, textReply } from "./reply.ts";
+import { emptyReply, errorReply, textReply, type SharedReply } from "./reply.ts";
 import { escapePath, parseTarget, type Target } from "./target.ts";
 
 interface Bindings {
@@ -184,7 +184,7 @@ export class HttpApp {
   }
 
   /** Adds what every reply of the API carries, and compresses. */
-  async finish(kind: "api" | "page", reply: HttpReply, acceptEncoding: string | undefined): Promise<HttpReply> {
+  finish(kind: "api" | "page", reply: HttpReply, acceptEncoding: string | undefined): HttpReply | Promise<HttpReply> {
     const extra = extraHeaders(this.#context.agent.config, kind);
     if (kind === "page") return extra.length === 0 ? reply : { ...reply, headers: [...reply.headers, ...extra] };
     const rendered = (reply as Partial<SharedReply>).rendered;
@@ -192,8 +192,9 @@ export class HttpApp {
     if (extra.length > 0) headers = [...headers, ...extra];
     if (reply.stream !== undefined) return { ...reply, headers };
     if (reply.body.length === 0 || !acceptsGzip(acceptEncoding)) return { status: reply.status, headers, body: reply.body };
-    const body = rendered === undefined ? await gzip(reply.body) : await gzipRendered(rendered);
-    return { status: reply.status, headers: [...headers, "Content-Encoding", "gzip"], body };
+    const zipped = { status: reply.status, headers: [...headers, "Content-Encoding", "gzip"] };
+    const body = rendered === undefined ? gzip(reply.body) : gzipRendered(rendered);
+    return body instanceof Uint8Array ? { ...zipped, body } : body.then((bytes) => ({ ...zipped, body: bytes }));
   }
 }
 

@@ -10,7 +10,7 @@ import type { HttpReply, HttpRequest } from "./extension.ts";
 import { type HotReads, splitBlocking } from "./hot-reads.ts";
 import { logError } from "./log.ts";
 import { isPretty, type ReadParameters } from "./query.ts";
-import { errorReply } from "./reply.ts";
+import { errorReply, type SharedReply } from "./reply.ts";
 import { currentHeaders, effectiveConsistency, type RenderedBody, type ReplyRead, replyRead, unknownMeta } from "./shared.ts";
 
 export interface ApiContext {
@@ -26,11 +26,6 @@ export interface ApiContext {
   readonly logFollow?: LogFollow;
   /** Aborted when the agent stops: for requests made inside its process, which no connection ends. */
   readonly closing?: Cancel;
-}
-
-/** A reply with the rendering it came from, which keeps its compressed form. */
-export interface SharedReply extends HttpReply {
-  readonly rendered: RenderedBody;
 }
 
 export interface SharedOptions<Kind extends QueryKind> {

@@ -107,7 +107,7 @@ export class DirectApi {
     try {
       const shared = await read.read({ minIndex: index, wait, cancel: request.cancel });
       status = shared.rendered.status;
-      return await this.#answer(request, shared);
+      return this.#answer(request, shared);
     } catch (error) {
       logError(this.#context, request, error);
       const reply = read.onError(error);
@@ -151,7 +151,7 @@ export class DirectApi {
       const value = await request.body(agent.config.limits.kvMaxValueSize);
       // The request itself, for its `cancel`, which is made where it is needed.
       const effect = await writeKv(this.#context, kvOp(key, change, value), request);
-      return await this.#finish(request, booleanReply(effect, agent.config.devMode));
+      return this.#finish(request, booleanReply(effect, agent.config.devMode));
     } catch (error) {
       logError(this.#context, request, error);
       return this.#finish(request, errorReply(error));
@@ -199,7 +199,7 @@ export class DirectApi {
     return withoutBody(method, await this.#app.finish(route.kind ?? "api", reply, request.header("accept-encoding")));
   }
 
-  async #finish(request: DirectRequest, reply: HttpReply): Promise<DirectResponse> {
+  #finish(request: DirectRequest, reply: HttpReply): DirectResponse | Promise<DirectResponse> {
     return this.#app.finish("api", reply, request.header("accept-encoding"));
   }
 }

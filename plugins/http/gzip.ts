@@ -1,6 +1,12 @@
 /** Compression with what every runtime has. */
 import type { Bytes } from "../../core/types/bytes.ts";
-import type { RenderedBody } from "./shared.ts";
+
+/** A body that many replies carry. */
+export interface SharedBody {
+  readonly body: Bytes;
+  /** The body compressed, once somebody wanted it: the one field that is filled in later. */
+  gzip: Bytes | undefined;
+}
 
 /** Whether `Accept-Encoding` allows gzip: named with a weight above zero. Consul ignores "*". */
 export function acceptsGzip(header: string | undefined): boolean {
@@ -24,8 +30,8 @@ export async function gzip(body: Bytes): Promise<Bytes> {
   return new Uint8Array(await new Response(stream.readable).arrayBuffer());
 }
 
-/** Compressed once for all who ask while the rendering lives. */
-export function gzipRendered(rendered: RenderedBody): Bytes | Promise<Bytes> {
+/** Compressed once for all who ask while the body lives. */
+export function gzipRendered(rendered: SharedBody): Bytes | Promise<Bytes> {
   if (rendered.gzip !== undefined) return rendered.gzip;
   return gzip(rendered.body).then((compressed) => {
     rendered.gzip = compressed;

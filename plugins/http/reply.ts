@@ -2,7 +2,13 @@
 import { AgentError, type ErrorCode, messageOf } from "../../core/types/errors.ts";
 import { type Bytes, emptyBytes, utf8 } from "../../core/types/bytes.ts";
 import type { HttpReply } from "./extension.ts";
+import type { SharedBody } from "./gzip.ts";
 import { indentJson } from "./json-write.ts";
+
+/** A reply with the body it came from, which keeps its compressed form. Its headers say that compression varies it. */
+export interface SharedReply extends HttpReply {
+  readonly rendered: SharedBody;
+}
 
 const jsonHeaders = ["Content-Type", "application/json"] as const;
 const textHeaders = ["Content-Type", "text/plain; charset=utf-8"] as const;
@@ -26,17 +32,20 @@ export function jsonBody(json: string, pretty: boolean): Bytes {
   return utf8(pretty ? `${indentJson(json)}\n` : json);
 }
 
-const trueBody = utf8("true");
-const falseBody = utf8("false");
-const trueBodyPretty = utf8("true\n");
-const falseBodyPretty = utf8("false\n");
+/** What nearly every write is answered with: made once, and so put on the wire and compressed once for many. */
+const booleanReplies = {
+  compact: { yes: sharedJson("true"), no: sharedJson("false") },
+  pretty: { yes: sharedJson("true\n"), no: sharedJson("false\n") },
+};
 
-export function booleanReply(value: boolean, pretty: boolean): HttpReply {
-  return {
-    status: 200,
-    headers: jsonHeaders,
-    body: pretty ? (value ? trueBodyPretty : falseBodyPretty) : value ? trueBody : falseBody,
-  };
+export function booleanReply(value: boolean, pretty: boolean): SharedReply {
+  const { yes, no } = pretty ? booleanReplies.pretty : booleanReplies.compact;
+  return value ? yes : no;
+}
+
+function sharedJson(json: string): SharedReply {
+  const body = utf8(json);
+  return { status: 200, headers: [...jsonHeaders, "Vary", "Accept-Encoding"], body, rendered: { body, gzip: undefined } };
 }
 
 /** A refusal that carries its own status, for texts that Consul writes before an error would. */

@@ -6,13 +6,13 @@ import type { QueryKind } from "../../core/catalog/queries.ts";
 import type { AgentApi, Blocking, Consistency, ReadMeta, Shared, SharedRead } from "../../core/plugin/agent-api.ts";
 import type { Bytes } from "../../core/types/bytes.ts";
 import type { HttpReply } from "./extension.ts";
+import type { SharedBody } from "./gzip.ts";
 
 /** A finished reply. */
-export interface RenderedBody {
+export interface RenderedBody extends SharedBody {
   readonly status: number;
   /** With the index headers of `meta`. */
   readonly headers: readonly string[];
-  readonly body: Bytes;
   /** What keeping this costs, its compressed form included, for the bound of the store's cache. */
   readonly bytes: number;
   /** What `headers` were made from. */
@@ -21,8 +21,6 @@ export interface RenderedBody {
   readonly fixedHeaders?: boolean;
   /** The headers before those of `meta`. */
   readonly ownHeaders: readonly string[];
-  /** The body compressed, once somebody wanted it: the one field that is filled in later. */
-  gzip: Bytes | undefined;
 }
 
 /** A shared read that gives a reply, whatever it asks. */

@@ -12,13 +12,14 @@ interface Page {
 
 class World {
   readonly catalog = new Catalog();
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly shared: SharedReads;
   lastContact = 0;
   rendered = 0;
   #index = 0;
 
-  constructor(limits: Partial<SharedReadsOptions["limits"]> = {}, jitter = 0) {
+  constructor(limits: Partial<SharedReadsOptions["limits"]> = {}, jitter = 0, clock = new VirtualClock()) {
+    this.clock = clock;
     this.shared = new SharedReads({
       catalog: this.catalog,
       clock: this.clock,
@@ -107,6 +108,28 @@ describe("shared reads", () => {
     assert.equal(reads[0]?.index, 2);
     assert.equal(world.shared.counts.waiters, 0);
     assert.equal(world.catalog.watches.size, 1);
+  });
+
+  it("let whoever else is ready have a turn between a hundred waiters and the next", async () => {
+    const turns: (() => void)[] = [];
+    const clock = Object.assign(new VirtualClock(), { soon: (turn: () => void) => void turns.push(turn) });
+    const world = new World({}, 0, clock);
+    world.set("k", "v");
+    const reads = Array.from({ length: 300 }, () => world.begin(world.key("k"), 1));
+    await settle();
+    world.set("k", "vv");
+    const answered: number[] = [];
+    for (;;) {
+      await settle();
+      answered.push(reads.filter((read) => read.page !== undefined).length);
+      const turn = turns.shift();
+      if (turn === undefined) break;
+      world.set("k", "what is written meanwhile is not what they were woken for");
+      turn();
+    }
+    assert.deepEqual(answered, [128, 256, 300]);
+    assert.deepEqual(new Set(reads.map((read) => read.page?.shown)), new Set(["2 bytes at 2"]));
+    assert.equal(world.shared.counts.waiters, 0);
   });
 
   it("leave waiters of other keys alone", async () => {
