@@ -25,8 +25,8 @@ import { httpRoutes, innerApi, type Route } from "./extension.ts";
 import { HotReads } from "./hot-reads.ts";
 import { apiRoutes } from "./routes/all.ts";
 
-/** All headers of a request together. Go's default is 1 MiB; nothing Consul's clients send comes near this. */
-export const headerBytesMax = 64 * 1024;
+/** The request line and all headers together: what Go's server reads of them, 1 MiB and its buffer. */
+export const headerBytesMax = 1024 * 1024 + 4096;
 
 export const httpPlugin: Plugin = {
   name: "http",

@@ -55,6 +55,14 @@ describe("the HTTP API of a running agent", () => {
     assert.match(body, /^Request body\(524289 bytes\) too large, max size: 524288 bytes\./);
   });
 
+  it("a mebibyte of headers, or in a target, is read; more is refused with 431", async () => {
+    const of = (length: number) => "x".repeat(length);
+    assert.equal((await agent.request("GET", "/v1/status/leader", undefined, { "X-Long": of(1_048_576) })).status, 200);
+    assert.equal((await agent.request("GET", `/v1/status/leader?${of(1_048_576)}`)).status, 200);
+    assert.equal((await agent.request("GET", "/v1/status/leader", undefined, { "X-Long": of(1_054_000) })).status, 431);
+    assert.equal((await agent.request("GET", "/v1/status/leader")).status, 200);
+  });
+
   it("answers carry Consul's headers", async () => {
     const { headers } = await agent.request("GET", "/v1/health/service/consul");
     assert.equal(headers["content-type"], "application/json");
