@@ -27,6 +27,8 @@ export interface Faults {
   /** A server stops for up to `pauseMax` and goes on as if nothing had been. */
   readonly pauseEvery: Millis;
   readonly pauseMax: Millis;
+  /** Per mille of these stops that are of the whole machine, as when a laptop is closed: its monotonic clock stands still, too. */
+  readonly sleep: number;
   readonly crashEvery: Millis;
   /** How long a crashed server is down, at most. */
   readonly downMax: Millis;
@@ -97,6 +99,7 @@ export const noFaults: Faults = {
   wallJumpEvery: 0,
   pauseEvery: 0,
   pauseMax: 0,
+  sleep: 0,
   crashEvery: 0,
   downMax: 1000,
   strike: 0,
@@ -152,6 +155,7 @@ export function drawFaults(random: Random, wanted?: Profile): Faults {
     wallJumpEvery: maybe(500 + below(random, 2000)),
     pauseEvery: maybe(400 + below(random, 2500)),
     pauseMax: 50 + below(random, 1000),
+    sleep: maybe(500),
     crashEvery: maybe(turbulent || brittle ? 50 + below(random, 200) : 200 + below(random, 2000)),
     downMax: turbulent || brittle ? 50 + below(random, 250) : 1200,
     strike: maybe(turbulent ? 700 : 300),
@@ -197,7 +201,7 @@ export function withoutFamily(faults: Faults, family: FaultFamily): Faults {
     case "partitions":
       return { ...faults, partitionEvery: 0 };
     case "clocks":
-      return { ...faults, clockSpread: 0, wallJumpEvery: 0 };
+      return { ...faults, clockSpread: 0, wallJumpEvery: 0, sleep: 0 };
     case "pauses":
       return { ...faults, pauseEvery: 0 };
     case "crashes":

@@ -44,6 +44,8 @@ export class GroupServer {
   readonly disk: GroupDisk;
   readonly rate: number;
   wallOffset: Millis = 0;
+  /** When that changed last. */
+  jumpedAt: Millis = Number.NEGATIVE_INFINITY;
   machine: RaftMachine | undefined;
   catalog = new Catalog();
   /** Grows with each start; what was planned in an earlier life does not happen. */
@@ -57,6 +59,9 @@ export class GroupServer {
   #refused = false;
   /** Undefined: running. Else what came in while it was paused. */
   #backlog: (() => void)[] | undefined;
+  #asleepSince: Millis | undefined;
+  /** How long it was asleep in all. */
+  #slept: Millis = 0;
   /** By its own clock: when the write in flight was given to the disk. */
   #writeSince: Millis | undefined;
   #wakeAt: Millis = Number.POSITIVE_INFINITY;
@@ -93,17 +98,21 @@ export class GroupServer {
   get paused(): boolean {
     return this.#backlog !== undefined;
   }
-  /** Its monotonic clock. */
+  get asleep(): boolean {
+    return this.#asleepSince !== undefined;
+  }
+  /** Its monotonic clock, which stands still while it is asleep. */
   get localNow(): Millis {
-    return this.#group.now * this.rate;
+    const { now } = this.#group;
+    return (now - this.#slept - (now - (this.#asleepSince ?? now))) * this.rate;
   }
   get wall(): EpochMillis {
-    return Math.floor(wallOrigin + this.localNow + this.wallOffset);
+    return Math.floor(wallOrigin + this.#group.now * this.rate + this.wallOffset);
   }
   /** Undefined when it has no lease. */
   get leaseTerm(): Term | undefined {
     const { machine } = this;
-    return machine?.role === "leader" && machine.leaseValid(this.localNow) ? machine.term : undefined;
+    return machine?.role === "leader" && machine.leaseValid(this.localNow, this.wall) ? machine.term : undefined;
   }
 
   start(): void {
@@ -139,6 +148,7 @@ export class GroupServer {
         ...(this.#bootstrap === undefined ? undefined : { bootstrap: this.#bootstrap }),
         now: this.localNow,
       });
+      machine.step(this.localNow, { kind: "clock", wall: this.wall });
       return { loaded, catalog, machine };
     } catch (error) {
       if (!(error instanceof AgentError)) throw error;
@@ -159,6 +169,7 @@ export class GroupServer {
     this.life++;
     this.disk.crash(how);
     this.#backlog = undefined;
+    this.#wakeUp();
     this.#writeSince = undefined;
     this.#wakeAt = Number.POSITIVE_INFINITY;
     this.#turnQueued = false;
@@ -173,19 +184,28 @@ export class GroupServer {
     this.#courier.stop();
   }
 
-  pause(): void {
+  /** `asleep`: with its whole machine, whose monotonic clock stands still meanwhile. */
+  pause(asleep: boolean): void {
     this.#backlog ??= [];
-    this.#group.trace.mark(this.#group.now, happened.paused, this.number, 0, 0);
-    this.#group.trace.tell(this.#group.now, this.id, this.machine, "is paused");
+    const { trace, now } = this.#group;
+    if (asleep) this.#asleepSince ??= now;
+    trace.mark(now, happened.paused, this.number, asleep ? 1 : 0, 0);
+    trace.tell(now, this.id, this.machine, asleep ? "falls asleep" : "is paused");
   }
 
   resume(): void {
     const backlog = this.#backlog;
     if (backlog === undefined) return;
     this.#backlog = undefined;
+    this.#wakeUp();
     this.#group.trace.mark(this.#group.now, happened.resumed, this.number, backlog.length, 0);
     this.#group.trace.tell(this.#group.now, this.id, this.machine, `goes on, ${backlog.length} inputs waited`);
     for (const act of backlog) act();
+  }
+
+  #wakeUp(): void {
+    if (this.#asleepSince !== undefined) this.#slept += this.#group.now - this.#asleepSince;
+    this.#asleepSince = undefined;
   }
 
   /** Plans something in this life, on the world's clock. While paused it waits. */
@@ -217,6 +237,7 @@ export class GroupServer {
   feed(input: RaftInput): void {
     const { machine } = this;
     if (machine === undefined) return;
+    if (input.kind === "wake") machine.step(this.localNow, { kind: "clock", wall: this.wall });
     machine.step(this.localNow, input);
     const { ledger, faults } = this.#group;
     const diskMillis = this.#writeSince === undefined || input.kind !== "wake" ? 0 : this.localNow - this.#writeSince;
@@ -235,7 +256,7 @@ export class GroupServer {
   /** Something was acknowledged, here or elsewhere: if this server would answer a read now, it must know of it. */
   checkLease(): void {
     const { machine } = this;
-    if (machine === undefined || !this.#leads(machine) || !machine.leaseValid(this.localNow)) return;
+    if (machine === undefined || !this.#leads(machine) || !machine.leaseValid(this.localNow, this.wall)) return;
     const { ledger } = this.#group;
     ledger.read(this.id, ledger.acknowledged, machine.appliedIndex);
   }
@@ -266,7 +287,7 @@ export class GroupServer {
       return;
     }
     const { key, consistency } = request;
-    if (consistency === "default" && machine.leaseValid(this.localNow)) {
+    if (consistency === "default" && machine.leaseValid(this.localNow, this.wall)) {
       ledger.read(this.id, ledger.acknowledged, machine.appliedIndex);
       reply({ kind: "value", record: this.#value(key) });
       return;

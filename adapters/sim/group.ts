@@ -276,7 +276,9 @@ export class Group implements Surroundings {
     const victim = running[below(random, running.length)];
     if (victim === undefined) return;
     const { life } = victim;
-    victim.pause();
+    // No clock tells what is hidden by its own jump back in the same moment.
+    const clocksTell = this.#now - victim.jumpedAt > this.faults.timing.lease;
+    victim.pause(below(random, 1000) < this.faults.sleep && clocksTell);
     this.at(between(random, 1, this.faults.pauseMax), () => {
       if (victim.life === life) victim.resume();
     });
@@ -284,8 +286,9 @@ export class Group implements Surroundings {
 
   #jump(random: Random): void {
     const server = this.servers[below(random, this.servers.length)];
-    if (server === undefined) return;
+    if (server === undefined || server.asleep) return;
     server.wallOffset += below(random, 120_000) - 60_000;
+    server.jumpedAt = this.#now;
     this.trace.mark(this.#now, happened.wallJump, server.number, server.wallOffset, 0);
     this.trace.tell(this.#now, server.id, server.machine, `its wall clock jumps to ${server.wallOffset} ms off`);
   }

@@ -132,7 +132,7 @@ export class RaftDriver {
   start(): void {
     this.#running = true;
     this.#metrics.onRole("follower", undefined, this.#clock.monotonic());
-    this.feed({ kind: "wake" });
+    this.#wake();
   }
 
   /** Everyone who waits is told `closed`; resolves when the disk is at rest. The stores stay open. */
@@ -208,12 +208,7 @@ export class RaftDriver {
   readIndex(): Promise<LogIndex> {
     this.#metrics.verifyLeader.add(1);
     const machine = this.#machine;
-    if (
-      this.#running &&
-      machine.isSoleVoter &&
-      machine.leaseValid(this.#clock.monotonic()) &&
-      machine.appliedIndex === machine.commitIndex
-    ) {
+    if (this.#running && machine.isSoleVoter && this.leaseValid() && machine.appliedIndex === machine.commitIndex) {
       return Promise.resolve(machine.appliedIndex);
     }
     const refusal = this.#refusal(this.#requests.reads);
@@ -235,7 +230,9 @@ export class RaftDriver {
 
   /** Default-consistency reads may be answered at once. */
   leaseValid(): boolean {
-    return this.#running && this.#machine.leaseValid(this.#clock.monotonic());
+    if (!this.#running) return false;
+    const now = this.#clock.monotonic();
+    return this.#machine.leaseValid(now, this.#clock.wall());
   }
 
   isLeader(): boolean {
@@ -457,8 +454,13 @@ export class RaftDriver {
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
     this.#requests.expire(this.#clock.monotonic());
-    this.feed({ kind: "wake" });
+    this.#wake();
   };
+
+  #wake(): void {
+    this.feed({ kind: "clock", wall: this.#clock.wall() });
+    this.feed({ kind: "wake" });
+  }
 
   #fail(error: unknown): void {
     if (!this.#running) return;

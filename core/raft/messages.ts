@@ -6,7 +6,7 @@
  */
 import type { LogEntry, SnapshotMeta } from "../ports/storage.ts";
 import type { Bytes } from "../types/bytes.ts";
-import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
+import type { EpochMillis, LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
 
 /** `LogEntry.type`: a command of the state machine. */
 export const entryCommand = 0;
@@ -146,6 +146,8 @@ export type WriteTicket = number & { readonly tag?: "WriteTicket" };
 
 export type RaftInput =
   | { readonly kind: "wake" }
+  /** What the wall clock shows, read before the monotonic one: told before each `wake`. Leases stand on it, see reads.ts. */
+  | { readonly kind: "clock"; readonly wall: EpochMillis }
   | { readonly kind: "message"; readonly message: RaftMessage }
   /** Answered by `accepted` or `dropped` with the same `id`. All of them enter the log together or not at all. */
   | { readonly kind: "propose"; readonly id: number; readonly entries: readonly Proposal[] }

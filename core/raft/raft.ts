@@ -25,7 +25,7 @@ import type { Machine } from "../machine.ts";
 import type { Random } from "../ports/random.ts";
 import type { HardState, LogEntry } from "../ports/storage.ts";
 import { AgentError, assert, unreachable } from "../types/errors.ts";
-import type { LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
+import type { EpochMillis, LogIndex, Millis, NodeId, Term } from "../types/ids.ts";
 import { onWritten, type TakenWrite, takeWrite } from "./disk.ts";
 import {
   electionDue,
@@ -128,6 +128,9 @@ export class RaftMachine implements Machine<RaftInput> {
     switch (input.kind) {
       case "wake":
         if (now >= this.wakeAt) this.#onTime();
+        break;
+      case "clock":
+        raft.wallLead = input.wall - now;
         break;
       case "message":
         this.#onMessage(input.message);
@@ -281,9 +284,9 @@ export class RaftMachine implements Machine<RaftInput> {
     return this.#raft.log.entryAt(index);
   }
 
-  /** A leader with a lease may answer reads from its own state at once. */
-  leaseValid(now: Millis): boolean {
-    return leaseValid(this.#raft, now);
+  /** A leader with a lease may answer reads from its own state at once. `wall` is read after `now`. */
+  leaseValid(now: Millis, wall: EpochMillis): boolean {
+    return leaseValid(this.#raft, now, wall);
   }
 
   /** Milliseconds since a leader was heard of, be it gone or not: 0 for the leader itself, Infinity when never. */

@@ -6,8 +6,15 @@
  *
  * lease: a majority answered a round that was sent at t; each of them refuses votes for `heartbeat` after receiving it,
  * so nobody else leads before t + lease. A tenth is kept back for clocks that run at different speeds.
+ *
+ * The monotonic clock of a machine that is suspended (a laptop that is closed, a virtual machine that is moved) stands
+ * still, and others elect meanwhile. The wall clock is set again when it wakes. So a lease holds only while both clocks say
+ * so: what the wall clock has advanced since the round was sent counts as much. Where it was set back, nobody knows how
+ * long it has been, and the lease is over, too; either way the next round renews it, and a read meanwhile takes a read
+ * index. A machine both of whose clocks stood still, as that of a virtual machine may until it asks for the time, cannot
+ * know; who suspends such machines should use consistent reads.
  */
-import type { Millis } from "../types/ids.ts";
+import type { EpochMillis, Millis } from "../types/ids.ts";
 import type { Progress } from "./progress.ts";
 import { reachedByMajority } from "./quorum.ts";
 import type { Leadership, RaftState } from "./state.ts";
@@ -18,6 +25,8 @@ const roundsPerTimeout = 10;
 const roundTimesMax = 64;
 /** The part of the lease that may be used. */
 const leaseShare = 0.9;
+/** By how much the wall clock may fall behind the monotonic one since a round was sent: both are read one after the other, and rounded. */
+const wallBackMax: Millis = 5;
 
 export function sendHeartbeats(raft: RaftState): void {
   const { leadership, log } = raft;
@@ -26,7 +35,11 @@ export function sendHeartbeats(raft: RaftState): void {
   if (leadership.progress.size === 0) return;
   leadership.round++;
   leadership.roundTimes.push(raft.now);
-  if (leadership.roundTimes.length > roundTimesMax) leadership.roundTimes.shift();
+  leadership.roundLeads.push(raft.wallLead);
+  if (leadership.roundTimes.length > roundTimesMax) {
+    leadership.roundTimes.shift();
+    leadership.roundLeads.shift();
+  }
   for (const [to, progress] of leadership.progress) {
     // Never more than it is known to hold: beyond that its log may still differ from ours.
     const commit = Math.min(log.committed, progress.match);
@@ -71,10 +84,18 @@ export function flushReads(raft: RaftState): void {
   if (leadership !== undefined && first !== undefined && first.round > leadership.round) sendHeartbeats(raft);
 }
 
-export function leaseValid(raft: RaftState, now: Millis): boolean {
+/** `wall`: the wall clock, read after the monotonic one. */
+export function leaseValid(raft: RaftState, now: Millis, wall: EpochMillis): boolean {
   const { leadership } = raft;
   if (leadership === undefined || raft.log.committed < leadership.firstIndex) return false;
+  if (!raft.isSoleVoter && !clocksAgree(leadership, now, wall)) return false;
   return raft.isSoleVoter || (now < leadership.leaseUntil && !leadership.handedOver);
+}
+
+/** By the wall clock it is the same time as by the monotonic one, or at least before the end of the lease. */
+function clocksAgree(leadership: Leadership, now: Millis, wall: EpochMillis): boolean {
+  const byWall = wall - leadership.leaseLead;
+  return byWall < leadership.leaseUntil && byWall >= now - wallBackMax;
 }
 
 /** When a majority was last heard of, at the latest; a leader that is alone hears itself. */
@@ -96,7 +117,10 @@ function advanceRound(raft: RaftState, leadership: Leadership): void {
   leadership.roundAcknowledged = acknowledged;
   const oldest = leadership.round - leadership.roundTimes.length + 1;
   const sentAt = leadership.roundTimes[acknowledged - oldest];
-  if (sentAt !== undefined && !leadership.handedOver) leadership.leaseUntil = sentAt + raft.timing.lease * leaseShare;
+  if (sentAt !== undefined && !leadership.handedOver) {
+    leadership.leaseUntil = sentAt + raft.timing.lease * leaseShare;
+    leadership.leaseLead = leadership.roundLeads[acknowledged - oldest] ?? Number.NEGATIVE_INFINITY;
+  }
   releaseReads(raft, leadership, acknowledged);
 }
 

@@ -36,10 +36,14 @@ export class Leadership {
   round = 0;
   /** When the rounds were sent: roundTimes[0] belongs to round `round - roundTimes.length + 1`. */
   readonly roundTimes: Millis[] = [];
+  /** What {@link RaftState.wallLead} was at each of them. */
+  readonly roundLeads: Millis[] = [];
   /** The newest round that a majority answered. */
   roundAcknowledged = 0;
   /** Reads may be answered at once before this. */
   leaseUntil: Millis = Number.NEGATIVE_INFINITY;
+  /** …by the monotonic clock, and by the wall clock where that was ahead by this much. */
+  leaseLead: Millis = Number.NEGATIVE_INFINITY;
   /** Waiting for `round` to be acknowledged; rounds rise. */
   readonly reads: { readonly id: number; readonly round: number; readonly index: LogIndex }[] = [];
   transfer: { readonly to: NodeId; readonly deadline: Millis } | undefined;
@@ -75,6 +79,8 @@ export class RaftState {
 
   /** Time of the current step. */
   now: Millis;
+  /** How far the wall clock was ahead of the monotonic one when it was last told; until then there is no lease. */
+  wallLead: Millis = Number.NEGATIVE_INFINITY;
   term: Term;
   votedFor: NodeId | undefined;
   role: Role = "follower";

@@ -101,11 +101,19 @@ export const mutations: readonly Mutation[] = [
     "return this.isVoter;",
     { rare: 500 },
   ),
+  {
+    name: "stale lease",
+    file: "core/raft/reads.ts",
+    edits: [
+      ["if (!raft.isSoleVoter && !clocksAgree(leadership, now, wall)) return false;", ""],
+      ["return raft.isSoleVoter || (now < leadership.leaseUntil && !leadership.handedOver);", "return true;"],
+    ],
+  },
   one(
-    "stale lease",
+    "a lease by the clock that stood still",
     "core/raft/reads.ts",
-    "return raft.isSoleVoter || (now < leadership.leaseUntil && !leadership.handedOver);",
-    "return true;",
+    "if (!raft.isSoleVoter && !clocksAgree(leadership, now, wall)) return false;",
+    "",
   ),
   {
     name: "keep the lease while handing over",

@@ -179,7 +179,7 @@ export class Cluster {
     const server = leaders[below(this.random, leaders.length)];
     if (server?.machine === undefined) return;
     // A lease read is answered here and now: it must see all that was acknowledged anywhere.
-    if (server.machine.leaseValid(this.now))
+    if (server.machine.leaseValid(this.now, this.now))
       assert(
         server.machine.commitIndex >= this.#floor,
         `stale lease read on ${server.id}: ${server.machine.commitIndex} < ${this.#floor}`,
@@ -191,6 +191,7 @@ export class Cluster {
 
   feed(server: Server, input: RaftInput): void {
     if (server.machine === undefined) return;
+    if (input.kind === "wake") server.machine.step(this.now, { kind: "clock", wall: this.now });
     server.machine.step(this.now, input);
     this.#turn(server);
   }

@@ -232,6 +232,7 @@ describe("a Raft driver that is alone", () => {
     let timers = 0;
     const counted = Object.assign(Object.create(clock), {
       monotonic: () => clock.monotonic(),
+      wall: () => clock.wall(),
       after: (delay: number, fire: () => void) => {
         timers++;
         return clock.after(delay, fire);

@@ -10,6 +10,8 @@
  *   drop [b] [a>b] [kind]          the same, lost
  *   settle                         delivers until nothing is on the way; prints no messages and writes
  *   run 20                         time goes on and messages arrive at once; prints none of them
+ *   sleep a 80                     time goes on and messages arrive at once, except at a, whose monotonic clock stands still
+ *   wall a -500                    a's wall clock is set
  *   slow a | fast a | sync a       whether writes wait for `sync`
  *   propose a x y | pieces a word 3 | read a | transfer a [b] | gone a b | unreachable a b
  *   change a add=d | voter=d | demote=d | remove=d
@@ -56,6 +58,10 @@ interface Server {
   assembler: Assembler;
   slow: boolean;
   writing: TakenWrite | undefined;
+  /** For how long its monotonic clock stood still in all. */
+  slept: number;
+  asleep: boolean;
+  wallOffset: number;
 }
 
 export class RaftScript {
@@ -83,8 +89,8 @@ export class RaftScript {
         this.#create(words, options["learners"]?.split(",") ?? []);
         return;
       case "expire": {
-        const { machine } = this.#server(first);
-        this.#now = Math.max(this.#now, machine?.wakeAt ?? 0);
+        const due = wakeAt(this.#server(first));
+        if (due < Number.POSITIVE_INFINITY) this.#now = Math.max(this.#now, due);
         this.#feed(first, { kind: "wake" });
         return;
       }
@@ -92,10 +98,19 @@ export class RaftScript {
         this.#pass(Number(first));
         return;
       case "run":
-        for (let left = Number(first); left > 0; left -= 5) {
-          this.#pass(Math.min(left, 5));
-          this.#settle();
-        }
+        this.#runFor(Number(first));
+        return;
+      case "sleep": {
+        const server = this.#server(first);
+        const from = this.#now;
+        server.asleep = true;
+        this.#runFor(Number(second));
+        server.asleep = false;
+        server.slept += this.#now - from;
+        return;
+      }
+      case "wall":
+        this.#server(first).wallOffset += Number(second);
         return;
       case "deliver":
         this.#deliver(words, true);
@@ -177,7 +192,9 @@ export class RaftScript {
         for (const server of first === "" ? this.#servers.values() : [this.#server(first)]) this.#out.push(this.#state(server));
         return;
       case "contact":
-        this.#out.push(`${first} heard of a leader ${this.#server(first).machine?.lastContact(this.#now)} ms ago`);
+        this.#out.push(
+          `${first} heard of a leader ${this.#server(first).machine?.lastContact(this.#clock(this.#server(first)))} ms ago`,
+        );
         return;
       default:
         throw new Error(`no command ${name}`);
@@ -207,6 +224,9 @@ export class RaftScript {
         assembler: new Assembler(),
         slow: false,
         writing: undefined,
+        slept: 0,
+        asleep: false,
+        wallOffset: 0,
       };
       this.#servers.set(id, server);
       this.#quietly(() => this.#start(server));
@@ -222,8 +242,9 @@ export class RaftScript {
       restored: restoredOf(server),
       recovered: server.recovered,
       ...(server.bootstrap === undefined ? {} : { bootstrap: server.bootstrap }),
-      now: this.#now,
+      now: this.#clock(server),
     });
+    server.machine.step(this.#clock(server), { kind: "clock", wall: this.#wall(server) });
     this.#turn(server);
   }
 
@@ -232,7 +253,8 @@ export class RaftScript {
     const { machine } = server;
     if (machine === undefined) return;
     trapAmbient(() => {
-      machine.step(this.#now, input);
+      if (input.kind === "wake") machine.step(this.#clock(server), { kind: "clock", wall: this.#wall(server) });
+      machine.step(this.#clock(server), input);
       machine.validate();
     });
     this.#turn(server);
@@ -248,7 +270,7 @@ export class RaftScript {
       this.#out.push(describe(message));
     }
     if (server.writing === undefined) {
-      server.writing = machine.takeWrite(this.#now);
+      server.writing = machine.takeWrite(this.#clock(server));
       if (server.writing !== undefined) {
         if (server.slow) this.#out.push(`${id} writes ${describeWrite(server.writing)}`);
         else this.#sync(server);
@@ -278,10 +300,10 @@ export class RaftScript {
   #pass(duration: number): void {
     const end = this.#now + duration;
     for (;;) {
-      const due = [...this.#servers.values()].filter(({ machine }) => machine !== undefined && machine.wakeAt <= end);
-      const next = due.sort((left, right) => (left.machine?.wakeAt ?? 0) - (right.machine?.wakeAt ?? 0))[0];
-      if (next?.machine === undefined) break;
-      this.#now = Math.max(this.#now, next.machine.wakeAt);
+      const due = [...this.#servers.values()].filter((server) => !server.asleep && wakeAt(server) <= end);
+      const next = due.sort((left, right) => wakeAt(left) - wakeAt(right))[0];
+      if (next === undefined) break;
+      this.#now = Math.max(this.#now, wakeAt(next));
       this.#feed(next.id, { kind: "wake" });
     }
     this.#now = end;
@@ -293,15 +315,22 @@ export class RaftScript {
         (word) =>
           word === message.to || word === message.kind || word === `${message.from}>${message.to}` || word === `${message.from}>`,
       );
-    const chosen = this.#network.filter(matches);
-    this.#network = this.#network.filter((message) => !matches(message));
+    const arrives = (message: RaftMessage): boolean => matches(message) && this.#reaches(message);
+    const chosen = this.#network.filter(arrives);
+    this.#network = this.#network.filter((message) => !arrives(message));
     if (arrive)
       for (const message of chosen) if (this.#servers.has(message.to)) this.#feed(message.to, { kind: "message", message });
   }
 
+  /** What is for one that sleeps waits in its socket. */
+  #reaches(message: RaftMessage): boolean {
+    return this.#servers.get(message.to)?.asleep !== true;
+  }
+
   /** Until nothing is on the way. */
   #settle(): void {
-    for (let rounds = 0; rounds < 1000 && this.#network.length > 0; rounds++) this.#deliver([], true);
+    for (let rounds = 0; rounds < 1000 && this.#network.some((message) => this.#reaches(message)); rounds++)
+      this.#deliver([], true);
     this.#out = this.#out.filter((line) => !line.includes("→") && !line.includes(" writes "));
   }
 
@@ -338,10 +367,27 @@ export class RaftScript {
     return `${server.id} ${entries.join(" ")} (committed ${machine.commitIndex}, durable ${machine.durableIndex})`;
   }
 
-  #state({ id, machine }: Server): string {
+  #state(server: Server): string {
+    const { id, machine } = server;
     if (machine === undefined) return `${id} down`;
     const voted = machine.votedFor === undefined ? "" : ` voted=${machine.votedFor}`;
-    return `${id} ${machine.role} term=${machine.term} leader=${machine.leader ?? "-"}${voted} lease=${machine.leaseValid(this.#now)}`;
+    return `${id} ${machine.role} term=${machine.term} leader=${machine.leader ?? "-"}${voted} lease=${machine.leaseValid(this.#clock(server), this.#wall(server))}`;
+  }
+
+  #runFor(duration: number): void {
+    for (let left = duration; left > 0; left -= 5) {
+      this.#pass(Math.min(left, 5));
+      this.#settle();
+    }
+  }
+
+  /** Its monotonic clock. */
+  #clock({ slept }: Server): number {
+    return this.#now - slept;
+  }
+
+  #wall({ wallOffset }: Server): number {
+    return this.#now + wallOffset;
   }
 
   #server(id: string): Server {
@@ -439,4 +485,9 @@ function describeEvent(event: RaftEvent): string {
     case "configuration":
       return `has {${event.configuration.servers.map(({ id, voter }) => (voter ? id : `(${id})`)).join(" ")}} from ${event.index}`;
   }
+}
+
+/** On the world's clock. */
+function wakeAt({ machine, slept }: Server): number {
+  return machine === undefined ? Number.POSITIVE_INFINITY : machine.wakeAt + slept;
 }
