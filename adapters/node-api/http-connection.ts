@@ -54,6 +54,8 @@ export class HttpConnection {
   /** The client sent its end, or is gone. */
   #ended = false;
   #closing = false;
+  /** Nothing more will be written, and the system has taken all that was. */
+  #flushed = false;
   /** Waiting for the client to read. */
   #blocked = false;
   #whenDrained: (() => void) | undefined;
@@ -75,7 +77,8 @@ export class HttpConnection {
   /** "head": part of a request is here. "body": all but part of its body. "write": the client does not read. "end": nothing more to say. */
   get waitsFor(): "request" | "head" | "body" | "answer" | "write" | "end" {
     if (this.#blocked) return "write";
-    if (this.#closing && this.#request === undefined) return "end";
+    // The last answer has as long to be read as any other.
+    if (this.#closing && this.#request === undefined) return this.#flushed ? "end" : "write";
     if (this.#request !== undefined) return this.#request.bodyMissing ? "body" : "answer";
     return this.#unread.length > 0 ? "head" : "request";
   }
@@ -83,8 +86,15 @@ export class HttpConnection {
   /** No more requests after the current one. */
   closeSoon(): void {
     this.#closing = true;
-    if (this.#request === undefined && !this.#detached) this.#socket.end();
+    if (this.#request === undefined && !this.#detached) this.#endSocket();
     this.since = this.#owner.now();
+  }
+
+  #endSocket(): void {
+    this.#socket.end(() => {
+      this.#flushed = true;
+      this.since = this.#owner.now();
+    });
   }
 
   readonly #onData = (chunk: Bytes): void => {
@@ -181,7 +191,7 @@ export class HttpConnection {
     this.#finish(request);
     if (!close && !this.#ended) return;
     this.#closing = true;
-    this.#socket.end();
+    this.#endSocket();
   }
 
   /** A body whose end is not in sight: chunked, and never more of it in memory than the socket takes. */
@@ -223,7 +233,7 @@ export class HttpConnection {
     if (pieces.length > 1) socket.uncork();
     if (close) {
       this.#closing = true;
-      socket.end();
+      this.#endSocket();
     } else if (!room) {
       this.#blocked = true;
       this.since = this.#owner.now();
@@ -272,7 +282,7 @@ export class HttpConnection {
   /** The client sent its end. As in Go, that cancels what it was waiting for; an answer that comes anyway is still sent. */
   readonly #onEnd = (): void => {
     this.#ended = true;
-    if (this.#request === undefined) this.#socket.end();
+    if (this.#request === undefined) this.#endSocket();
     else this.#request.clientGone();
   };
 
@@ -293,7 +303,7 @@ export class HttpConnection {
       return;
     }
     if (this.#ended && this.#unread.length === 0) {
-      this.#socket.end();
+      this.#endSocket();
       return;
     }
     this.#socket.resume();

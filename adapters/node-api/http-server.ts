@@ -200,8 +200,12 @@ class Connections implements ConnectionOwner {
   }
 
   #sweep(): void {
-    this.#now = this.#clock.monotonic();
+    const now = this.#clock.monotonic();
+    // For as long as this process stood still, nobody could have been heard or served.
+    const lost = Math.max(now - this.#now - 2 * sweepInterval, 0);
+    this.#now = now;
     for (const [socket, connection] of this.#open) {
+      if (connection !== undefined) connection.since += lost;
       if (connection === undefined) {
         if (this.#closing && this.#fallback?.isBusy(socket) !== true) socket.destroy();
       } else if (this.#now - connection.since >= allowance(connection.waitsFor)) socket.destroy();

@@ -22,6 +22,15 @@ class HandClock {
     return { cancel: () => void this.#timers.splice(this.#timers.indexOf(timer), this.#timers.includes(timer) ? 1 : 0) };
   };
 
+  /** Time passes while nothing runs, as in a process that is stopped; then what fell due is late. */
+  stall(millis: number): void {
+    this.#now += millis;
+    for (const timer of this.#timers.filter(({ due }) => due <= this.#now)) {
+      this.#timers.splice(this.#timers.indexOf(timer), 1);
+      timer.fire();
+    }
+  }
+
   turn(millis: number): void {
     const end = this.#now + millis;
     for (;;) {
@@ -91,6 +100,46 @@ describe("time limits of the HTTP server", () => {
   it("a body that does not come to its end", () =>
     hangs("PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345", requestTimeout));
   it("a connection without a request", () => hangs("", idleTimeout));
+
+  it("time for which the whole server stood still does not count", () =>
+    serving(async (dial, clock) => {
+      const stream = await dial();
+      stream.write(utf8("GET /a HTTP/1.1\r\nHo"));
+      const other = await dial();
+      for (let round = 0; round < 3; round++) {
+        other.write(utf8("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert.match(text((await other.read()) ?? utf8("")), /200 OK/);
+      }
+      clock.stall(3 * headTimeout);
+      stream.write(utf8("st: x\r\n\r\n"));
+      assert.match(text((await stream.read()) ?? utf8("")), /200 OK/);
+    }));
+
+  it("an answer after which the connection ends has as long to be read as any other, and arrives whole", () =>
+    serving(async (dial, clock) => {
+      const stream = await dial();
+      stream.write(utf8("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+      const first = (await stream.read()) ?? utf8("");
+      const head = text(first).indexOf("\r\n\r\n") + 4;
+      assert.match(text(first), /200 OK/);
+      clock.turn(writeTimeout - 2 * sweepInterval);
+      let length = first.length;
+      for (let part = await stream.read(); part !== undefined; part = await stream.read()) length += part.length;
+      assert.equal(length, head + 20_000_000);
+    }));
+
+  it("an answer after which the connection ends, and that is not read, is given up", () =>
+    serving(async (dial, clock) => {
+      const stream = await dial();
+      stream.write(utf8("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+      let length = (await stream.read())?.length ?? 0;
+      clock.turn(writeTimeout + 2 * sweepInterval);
+      const rest = async (): Promise<void> => {
+        for (let part = await stream.read(); part !== undefined; part = await stream.read()) length += part.length;
+      };
+      await rest().catch(() => {});
+      assert.ok(length < 20_000_000, `${length} bytes`);
+    }));
 
   it("an answer that is not read", () =>
     serving(async (dial, clock) => {
