@@ -4,14 +4,20 @@
  *
  *   written under another name ─► linked to its own: there with its content, or refused because another one is there
  *
+ *   PROCESS-ID BOOT:TICKS NAMESPACE BEACON
+ *
  * A process id alone is not enough: after a reboot, or in a container, another process may have the same. Where the
- * system tells when a process began (Linux), that is part of the name.
+ * system tells when a process began (Linux), that is part of the name. And where ids are of another namespace, which is
+ * another container's, or that of ours before it was restarted, they say nothing: then the beacon does (beacon.ts).
+ * What nothing tells is whether a process of another machine lives, where a directory is shared over a network.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "../../core/ports/clock.ts";
 import type { Millis } from "../../core/types/ids.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import { utf8 } from "../../core/types/bytes.ts";
+import { clearBeacon, isLit, lightBeacon } from "./beacon.ts";
 import { closing, type FileSystem, openFile, storageFailed } from "./file-system.ts";
 import { errnoOf } from "./go-errors.ts";
 
@@ -38,14 +44,30 @@ export interface LockOptions {
 
 /** Rejects with `storage-failed` when another process, or this one, has the directory open. */
 export async function lockDirectory(path: string, { clock, fileSystem, onTakenOver }: LockOptions): Promise<DirectoryLock> {
-  const self = `${process.pid} ${startOf(process.pid) ?? "-"}\n`;
+  const beacon = await lightBeacon(dirname(path), fileSystem);
+  const self = `${process.pid} ${startOf(process.pid) ?? "-"} ${namespace() ?? "-"} ${beacon.name ?? "-"}\n`;
+  try {
+    await take(path, self, { clock, fileSystem, onTakenOver });
+  } catch (error) {
+    await beacon.close();
+    throw error;
+  }
+  return {
+    release: async () => {
+      await release(fileSystem, path, self);
+      await beacon.close();
+    },
+  };
+}
+
+async function take(path: string, self: string, { clock, fileSystem, onTakenOver }: LockOptions): Promise<void> {
   let waits = 0;
   for (let attempt = 0; attempt < attemptsMax + unfinishedWaitsMax; attempt++) {
     if (held.has(path)) throw inUse(path, String(process.pid));
     try {
       if (await place(fileSystem, path, self)) {
         held.add(path);
-        return { release: () => release(fileSystem, path, self) };
+        return;
       }
     } catch (error) {
       throw storageFailed(`lock the data directory with ${path}`, error);
@@ -56,8 +78,10 @@ export async function lockDirectory(path: string, { clock, fileSystem, onTakenOv
       await new Promise<void>((resolve) => clock.after(unfinishedWait, resolve));
       continue;
     }
-    if (isAlive(holder.trim())) throw inUse(path, pidOf(holder));
-    if (await remove(fileSystem, path, holder)) onTakenOver(pidOf(holder));
+    if (await isAlive(holder.trim(), dirname(path))) throw inUse(path, pidOf(holder));
+    if (!(await remove(fileSystem, path, holder))) continue;
+    await clearBeacon(dirname(path), holder.trim().split(" ")[3] ?? "", fileSystem);
+    onTakenOver(pidOf(holder));
   }
   throw inUse(path, "unknown");
 }
@@ -146,10 +170,13 @@ function pidOf(holder: string): string {
   return holder.trim().split(" ")[0] ?? holder;
 }
 
-function isAlive(holder: string): boolean {
-  const [pid, start] = holder.split(" ");
+async function isAlive(holder: string, directory: string): Promise<boolean> {
+  const [pid, start, itsNamespace, beacon] = holder.split(" ");
   const number = Number(pid);
   if (!Number.isSafeInteger(number) || number <= 0) return false; // its writer was cut off: it never held anything
+  const ours = namespace();
+  if (itsNamespace !== undefined && itsNamespace !== "-" && ours !== undefined && itsNamespace !== ours)
+    return isLit(directory, beacon ?? "");
   const now = startOf(number);
   // Our own id, and we do not hold it: a predecessor that had the same, unless it began when we did.
   if (number === process.pid) return now !== undefined && now === start;
@@ -170,6 +197,15 @@ function startOf(pid: number): string | undefined {
     const ticks = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
     return ticks === undefined ? undefined : `${boot}:${ticks}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whose process ids are meant; undefined where the system does not tell. */
+function namespace(): string | undefined {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
   } catch {
     return undefined;
   }

@@ -11,6 +11,7 @@ import type { Bytes } from "../../core/types/bytes.ts";
 import { AgentError } from "../../core/types/errors.ts";
 import { unfinishedSuffix } from "../shared/directory.ts";
 import { checkedFileName } from "../shared/file-name.ts";
+import { isBeaconName } from "./beacon.ts";
 import {
   closing,
   type FileHandle,
@@ -149,7 +150,7 @@ export class NodeFileStore implements FileStore {
       const name = relative(this.#root, path).split(sep).join("/");
       if (this.#reserved.has(name)) continue;
       if (entry.isDirectory()) await this.#collect(path, names, wanted);
-      else if (wanted(entry.name)) names.push(name);
+      else if (!isBeaconName(entry.name) && wanted(entry.name)) names.push(name);
     }
   }
 

@@ -2,6 +2,7 @@
  * Everything durable below one data directory, on node:fs, which Node, Bun and Deno share.
  *
  *   DATA/proconsul.lock             who has it open: directory-lock.ts
+ *   DATA/proconsul.*.alive          a socket that shows that he lives: beacon.ts
  *   DATA/raft/wal/*.wal             the log, and term and vote: adapters/shared/raft-store.ts
  *   DATA/raft/snapshots/*.snap      the newest two snapshots: adapters/shared/snapshot-files.ts
  *   DATA/raft/peers.json …          an operator's word about the group, and other small files of the agent: files.ts

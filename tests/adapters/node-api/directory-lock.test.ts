@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { createClock } from "../../../adapters/node-api/clock.ts";
 import { NodeDirectory } from "../../../adapters/node-api/directory.ts";
+import { lightBeacon } from "../../../adapters/node-api/beacon.ts";
 import { lockDirectory } from "../../../adapters/node-api/directory-lock.ts";
 import { type FileSystem, nodeFileSystem } from "../../../adapters/node-api/file-system.ts";
 import { NodeFileStore } from "../../../adapters/node-api/files.ts";
@@ -47,7 +48,8 @@ describe("the lock of a data directory", () => {
         const tried = await Promise.allSettled(Array.from({ length: 10 }, () => take(path, fileSystem)));
         const got = tried.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
         assert.equal(got.length, 1);
-        assert.deepEqual(await readdir(directory), ["lock"]);
+        const [alive, lock] = (await readdir(directory)).sort().toReversed();
+        assert.match(`${alive} ${lock}`, /^proconsul\.[0-9a-f]{16}\.alive lock$/);
         await got[0]?.release();
         assert.deepEqual(await readdir(directory), []);
       }
@@ -61,6 +63,33 @@ describe("the lock of a data directory", () => {
       // A process that lives, and is not this one.
       clock.after(60, () => void writeFile(path, `${process.ppid} -\n`));
       await assert.rejects(waiting, { code: "storage-failed", message: new RegExp(`in use by process ${process.ppid} `) });
+    }));
+
+  it("of another container is left alone as long as somebody lives there, and taken over afterwards", () =>
+    inTemporary(async (directory) => {
+      const path = join(directory, "lock");
+      const other = await lightBeacon(directory, nodeFileSystem);
+      // The same id as ours in a namespace of its own, and another beginning: without the beacon, a predecessor's.
+      await writeFile(path, `${process.pid} boot:1 pid:[1] ${other.name}\n`);
+      await assert.rejects(take(path), { code: "storage-failed", message: new RegExp(`in use by process ${process.pid} `) });
+      await other.close();
+      const takenOver: string[] = [];
+      const onTakenOver = (holder: string) => void takenOver.push(holder);
+      const lock = await lockDirectory(path, { clock, fileSystem: nodeFileSystem, onTakenOver });
+      assert.deepEqual(takenOver, [String(process.pid)]);
+      await lock.release();
+      assert.deepEqual(await readdir(directory), []);
+    }));
+
+  it("names no beacon that is elsewhere", () =>
+    inTemporary(async (directory) => {
+      const path = join(directory, "lock");
+      await writeFile(join(directory, "precious"), "x");
+      await writeFile(path, "1 boot:1 pid:[1] ../precious\n");
+      await (await take(path)).release();
+      await writeFile(path, "1 boot:1 pid:[1] precious\n");
+      await (await take(path)).release();
+      assert.deepEqual(await readdir(directory), ["precious"]);
     }));
 
   it("is not removed by who lost it", () =>
