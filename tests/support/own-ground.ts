@@ -5,12 +5,34 @@
  *   14000 ├─ hold ─┬───── ports ─────┤├─ hold ─┬───── ports ─────┤ … 31000        below what the system hands out by itself
  *          process A, 127.20.0.0/16     process B, 127.21.0.0/16
  */
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
-const portFirst = 14_000;
 const portsEach = 170;
 const plots = 100;
 const networkFirst = 20;
+const portFirst = outsideEphemeral(14_000);
+
+/**
+ * Where the ports begin: there, unless this Linux hands ports from there out to connections, any of which could take one
+ * that a server left for a moment; then above those, or below.
+ */
+function outsideEphemeral(usual: number): number {
+  const span = plots * portsEach;
+  const [low, high] = ephemeralRange();
+  const isFree = (first: number): boolean => first >= 1024 && first + span <= 65_536 && (first > high || first + span <= low);
+  return [usual, high + 1, low - span].find(isFree) ?? usual;
+}
+
+function ephemeralRange(): readonly [low: number, high: number] {
+  try {
+    const [low, high] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").trim().split(/\s+/).map(Number);
+    return [low as number, high as number];
+  } catch {
+    // Not Linux: 49152 to 65535 is what others use.
+    return [49_152, 65_535];
+  }
+}
 
 export interface OwnGround {
   /** Unlike that of any other process that runs: 0 to 99. */
