@@ -9,7 +9,7 @@
 import type { Catalog } from "../catalog/catalog.ts";
 import type { AutopilotRecord, AutopilotSettings } from "../catalog/records.ts";
 import type { AgentConfig } from "../config/config.ts";
-import type { AutopilotApi, GroupHealth, ReadOptions } from "../plugin/agent-api.ts";
+import type { AutopilotApi, GroupHealth, ReadOptions, WriteOptions } from "../plugin/agent-api.ts";
 import { AgentError } from "../types/errors.ts";
 import type { LogIndex, Millis, NodeId } from "../types/ids.ts";
 import { decodeGroupHealth } from "./autopilot-codec.ts";
@@ -63,10 +63,7 @@ export class Autopilot implements AutopilotApi {
     return record;
   }
 
-  async configure(
-    settings: AutopilotSettings,
-    options: { readonly index?: LogIndex; readonly datacenter?: string; readonly token?: string },
-  ): Promise<boolean> {
+  async configure(settings: AutopilotSettings, options: WriteOptions & { readonly index?: LogIndex }): Promise<boolean> {
     const elsewhere = this.#elsewhere(options.datacenter);
     if (elsewhere !== undefined) return elsewhere.configureAutopilot(settings, options);
     const result = await this.#options.store.write({ kind: "autopilot", settings, index: options.index });
@@ -74,7 +71,7 @@ export class Autopilot implements AutopilotApi {
     return result.kind === "took" && result.effect;
   }
 
-  async health(options: { readonly datacenter?: string; readonly token?: string } = {}): Promise<GroupHealth> {
+  async health(options: WriteOptions = {}): Promise<GroupHealth> {
     const { store, health, leader, isLeader, ask } = this.#options;
     const elsewhere = this.#elsewhere(options.datacenter);
     if (elsewhere !== undefined) return elsewhere.groupHealth(options);

@@ -163,25 +163,34 @@ export class ClientStore implements StoreApi {
       Datacenter: datacenter,
       ...encodeQueryOptions({ consistency: options.consistency, token, minIndex: 0, wait: 0 }),
     };
-    return this.#call("Operator.AutopilotGetConfiguration", args, true, (reply) => decodeAutopilot(new Fields(reply)));
+    return this.#call(
+      "Operator.AutopilotGetConfiguration",
+      args,
+      true,
+      (reply) => decodeAutopilot(new Fields(reply)),
+      options.cancel,
+    );
   }
 
-  configureAutopilot(
-    settings: AutopilotSettings,
-    options: { readonly index?: LogIndex; readonly datacenter?: string; readonly token?: string },
-  ): Promise<boolean> {
+  configureAutopilot(settings: AutopilotSettings, options: WriteOptions & { readonly index?: LogIndex }): Promise<boolean> {
     const { datacenter, token } = this.#target(options);
     const { index } = options;
     const config = { ...settings, createIndex: 0, modifyIndex: index ?? 0 };
     const args = { CAS: index !== undefined, Config: encodeAutopilot(config), Datacenter: datacenter, Token: token };
     // Without a comparison the reply says nothing.
-    return this.#call("Operator.AutopilotSetConfiguration", args, false, (reply) => index === undefined || reply === true);
+    return this.#call(
+      "Operator.AutopilotSetConfiguration",
+      args,
+      false,
+      (reply) => index === undefined || reply === true,
+      options.cancel,
+    );
   }
 
-  groupHealth(options: { readonly datacenter?: string; readonly token?: string }): Promise<GroupHealth> {
+  groupHealth(options: WriteOptions): Promise<GroupHealth> {
     const { datacenter, token } = this.#target(options);
     const args = { Datacenter: datacenter, ...encodeQueryOptions({ consistency: "default", token, minIndex: 0, wait: 0 }) };
-    return this.#call("Operator.ServerHealth", args, true, decodeGroupHealth);
+    return this.#call("Operator.ServerHealth", args, true, decodeGroupHealth, options.cancel);
   }
 
   /** Takes a server out of the Raft configuration. */

@@ -1,5 +1,5 @@
 /** Snapshots of this datacenter and, through their servers, of the others. */
-import type { RestoreOptions, SavedSnapshot, SnapshotApi } from "../plugin/agent-api.ts";
+import type { RestoreOptions, SavedSnapshot, SaveOptions, SnapshotApi } from "../plugin/agent-api.ts";
 import type { Bytes } from "../types/bytes.ts";
 
 export interface RoutedSnapshotsOptions {
@@ -17,8 +17,8 @@ export class RoutedSnapshots implements SnapshotApi {
     this.#options = options;
   }
 
-  async save({ stale, datacenter }: { readonly stale: boolean; readonly datacenter?: string }): Promise<SavedSnapshot> {
-    return this.#of(datacenter).save({ stale });
+  async save({ datacenter, ...options }: SaveOptions): Promise<SavedSnapshot> {
+    return this.#of(datacenter).save(options);
   }
 
   async restore(file: Bytes, { datacenter, ...options }: RestoreOptions = {}): Promise<void> {

@@ -125,7 +125,7 @@ export interface StoreApi {
 /** The whole state as an operator's file: an archive (core/codec/snapshot-archive.ts), compressed with gzip. */
 export interface SnapshotApi {
   /** Rejects with `no-leader` (unless `stale`), `no-datacenter`, `rate-limited` when several are being made already. */
-  save(options: { readonly stale: boolean; readonly datacenter?: string }): Promise<SavedSnapshot>;
+  save(options: SaveOptions): Promise<SavedSnapshot>;
   /**
    * Replaces the state of all servers, through the log. The whole file is verified before anything is changed. Rejects
    * with `rejected` and Consul's text (the archive is broken, or of another program), `rate-limited` (a restore is under
@@ -134,8 +134,17 @@ export interface SnapshotApi {
   restore(file: Bytes, options?: RestoreOptions): Promise<void>;
 }
 
+export interface SaveOptions {
+  readonly stale: boolean;
+  readonly datacenter?: string;
+  /** Aborted when nobody wants it any more: a server that is to make it is waited for no longer. */
+  readonly cancel?: Cancel;
+}
+
 export interface RestoreOptions {
   readonly datacenter?: string;
+  /** As for saving. What was sent already may be restored all the same. */
+  readonly cancel?: Cancel;
   /** Of a file of the original Consul: take what is kept here, leave the rest behind. Otherwise a file with such a rest is refused. */
   readonly partial?: boolean;
 }
@@ -263,12 +272,9 @@ export interface AutopilotApi {
   /** Rejects with `rejected` while no leader has written any. */
   configuration(options: ReadOptions): Promise<AutopilotRecord>;
   /** False: the settings are not of ModifyIndex `index`, where one is given. */
-  configure(
-    settings: AutopilotSettings,
-    options: { readonly index?: LogIndex; readonly datacenter?: string; readonly token?: string },
-  ): Promise<boolean>;
+  configure(settings: AutopilotSettings, options: WriteOptions & { readonly index?: LogIndex }): Promise<boolean>;
   /** As the leader judged it last. */
-  health(options: { readonly datacenter?: string; readonly token?: string }): Promise<GroupHealth>;
+  health(options: WriteOptions): Promise<GroupHealth>;
 }
 
 export interface GroupHealth {

@@ -130,9 +130,7 @@ function settingsOf(given: DecodedFields): AutopilotSettings {
 async function health(context: ApiContext, request: HttpRequest): Promise<HttpReply> {
   const { options } = readParameters(request, context.agent);
   const pretty = isPretty(request, context.agent);
-  const { datacenter, token } = options;
-  const where = { ...(datacenter === undefined ? {} : { datacenter }), ...(token === undefined ? {} : { token }) };
-  const found = await autopilotOf(context, request).health(where);
+  const found = await autopilotOf(context, request).health(options);
   const json = healthJson(found);
   if (found.healthy) return jsonReply(json, pretty);
   return { ...textReply(429, "-"), body: jsonBody(json, pretty) };

@@ -45,7 +45,7 @@ interface Where {
 }
 
 async function save(snapshots: SnapshotApi, request: HttpRequest, where: Where): Promise<HttpReply> {
-  const saved = await snapshots.save({ stale: request.query.has("stale"), ...where });
+  const saved = await snapshots.save({ stale: request.query.has("stale"), cancel: request.cancel, ...where });
   try {
     const body = await whole(saved.content, request.cancel);
     return { status: 200, headers: ["Content-Type", "application/x-gzip", ...metaHeaders(saved.meta)], body };
@@ -55,7 +55,11 @@ async function save(snapshots: SnapshotApi, request: HttpRequest, where: Where):
 }
 
 async function restore(snapshots: SnapshotApi, request: HttpRequest, where: Where): Promise<HttpReply> {
-  await snapshots.restore(await request.body(archiveBytesMax), { ...where, partial: request.query.has("partial") });
+  await snapshots.restore(await request.body(archiveBytesMax), {
+    ...where,
+    partial: request.query.has("partial"),
+    cancel: request.cancel,
+  });
   return emptyReply();
 }
 
