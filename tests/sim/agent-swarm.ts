@@ -18,7 +18,12 @@ import { configHost } from "../core/config/host.ts";
 import type { Catch } from "./mutants.ts";
 
 /** A server on a simulated machine, as `consul agent -server` starts it. */
-export async function startServer(host: SimHost, servers: readonly string[], joins?: readonly string[]): Promise<Agent> {
+export async function startServer(
+  host: SimHost,
+  servers: readonly string[],
+  joins?: readonly string[],
+  expect = servers.length,
+): Promise<Agent> {
   const { runtime } = host;
   const config = await loadConfig(
     {
@@ -30,7 +35,7 @@ export async function startServer(host: SimHost, servers: readonly string[], joi
           data_dir: "/data",
           bind_addr: host.address,
           retry_join: joins ?? servers.filter((address) => address !== host.address),
-          ...(servers.length === 1 ? { bootstrap: true } : { bootstrap_expect: servers.length }),
+          ...(expect === 1 ? { bootstrap: true } : { bootstrap_expect: expect }),
           ports: { serf_wan: -1 },
         }),
       ],
