@@ -77,6 +77,7 @@ export function decodeRequest(bytes: Bytes): ServerRequest | undefined {
       return typeof id === "string" && id.length <= idLengthMax ? { kind, id } : undefined;
     case "raftStats":
     case "groupHealth":
+      return { kind };
     case "belonging": {
       const servers = readIds(rawServers, serversMax);
       return servers === undefined || servers.length === 0 ? undefined : { kind, servers };
