@@ -1,4 +1,8 @@
 /** Our pool and real Serf agents in one: they must not notice a difference. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NodeFileStore } from "../../adapters/node-api/files.ts";
 import { Keyring } from "../../core/swim/keyring.ts";
 import { fromBase64, text, utf8 } from "../../core/types/bytes.ts";
 import { assert, describe, it } from "../support/harness.ts";
@@ -201,6 +205,37 @@ describe("our pool with real serf agents", { skip }, () => {
     } finally {
       await pool.stop();
       for (const peer of peers) await peer.stop();
+    }
+  });
+
+  it("one snapshot file serves both, one life after the other", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "proconsul-serf-"));
+    const snapshot = { files: new NodeFileStore(folder, []), name: "local.snapshot", rejoinAfterLeave: false };
+    const content = () => readFile(join(folder, snapshot.name), "utf8").catch(() => "");
+    const keeper = await theirs("keeper", `${network}.75.1`);
+    try {
+      const first = await ownPool(`${network}.75.2`, { snapshot });
+      await first.pool.join([keeper.address]);
+      await eventually("we noted whom we know", async () => (await content()).includes("alive: keeper"), keeper.output);
+      await first.pool.userEvent("deploy", utf8("v1"), false);
+      await eventually("we added what we heard", async () => (await content()).endsWith("event-clock: 1\n"), keeper.output);
+      await first.pool.stop();
+
+      const second = await theirs("ours", `${network}.75.2`, `-snapshot=${join(folder, snapshot.name)}`);
+      await eventually(
+        "they join again by it",
+        () => second.output().includes("Re-joined to previously known node: keeper"),
+        second.output,
+      );
+      assert.doesNotMatch(second.output(), /Unrecognized snapshot line/);
+      await second.stop();
+
+      const third = await ownPool(`${network}.75.2`, { snapshot });
+      await eventually("we join again by what they added", () => statusOf(third.pool, "keeper") === "alive", keeper.output);
+      await third.pool.stop();
+    } finally {
+      await keeper.stop();
+      await rm(folder, { recursive: true });
     }
   });
 });

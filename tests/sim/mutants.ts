@@ -279,13 +279,6 @@ export const diskMutations: readonly Mutation[] = [
     { profile: "brittle", rare: 400 },
   ),
   one(
-    "leave a torn record behind",
-    "adapters/shared/wal-log.ts",
-    "if (offset !== undefined) steps.push(",
-    "if (offset === -1) steps.push(",
-    { profile: "brittle" },
-  ),
-  one(
     "delete a segment that is still needed",
     "adapters/shared/wal-log.ts",
     "this.#segments.length > 1 && (this.#segments[0] as Segment).lastIndex <= index)",
@@ -296,20 +289,6 @@ export const diskMutations: readonly Mutation[] = [
     "adapters/shared/wal.ts",
     'return "a record fails its checksum and is not the last one";',
     "break;",
-    { profile: "brittle" },
-  ),
-  one(
-    "cut whatever is damaged at the tail",
-    "adapters/shared/wal.ts",
-    'return "the last record fails its checksum, and all of it was written";',
-    "return undefined;",
-    { profile: "brittle" },
-  ),
-  one(
-    "cut a last record whose header is damaged",
-    "adapters/shared/wal.ts",
-    'if (record === undefined) return "the header of the last record fails its checksum";',
-    "if (record === undefined) return undefined;",
     { profile: "brittle" },
   ),
   one(
