@@ -58,7 +58,8 @@ describe("our agent and Consul 1.8.7, asked the same", { skip }, () => {
     const told = async () => {
       const [said, expected] = [ours, theirs].map(({ agent }) => {
         const lines = agent.output.split("\n").map((line) => maskPorts(line.replace(/^ {4}\S+ /, ""), { ...agent.ports }));
-        return lines.filter((line) => !line.startsWith("[DEBUG]"));
+        // Of a busy machine ours alone can tell.
+        return lines.filter((line) => !/^\[DEBUG\]|This process stood still/.test(line));
       }) as [string[], string[]];
       const inParts = (lines: string[]) =>
         parts.map((part) =>
