@@ -47,6 +47,7 @@ export const foundingMutations: readonly Mutation[] = [
     'if (promises < majority(founding.servers.length)) return { kind: "settled", outcome: "void" };',
   ),
   one("what was accepted is not completed", proposal, 'newest?.outcome ?? "void"', '"void"', 550),
+  one("a server that a group takes in enrols", member, "record.claimed.length === 0 && !view.hasData", "!view.hasData", 1200),
   one(
     "two groups take in the same server",
     member,
