@@ -70,7 +70,7 @@ export const gossipMutations: readonly GossipMutation[] = [
   one(
     "an event is told of each time it is heard",
     "core/serf/events.ts",
-    "slot.events.some((seen) => isSame(seen, entry))",
+    "slot.events.some((seen) => isSame(seen, event))",
     "slot.events.length > 8",
     "an event is delivered once",
   ),
