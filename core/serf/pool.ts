@@ -269,6 +269,8 @@ class GossipPool implements Pool {
   /** All that a name stands for: each may be the one member that lives. Otherwise why there is none, in memberlist's words. */
   async #addressesOf(given: string): Promise<readonly Address[] | string> {
     if (given.startsWith("/")) return "empty node name provided";
+    const unclosed = given.slice(given.indexOf("/") + 1);
+    if (/^\[[^\]]*$/.test(unclosed)) return `address ${unclosed}: missing ']' in address`;
     const { host, port } = parseJoinAddress(given, this.#port);
     if (host.trim() === "") return `lookup ${host}: no such host`;
     if (!(port <= 65_535)) {

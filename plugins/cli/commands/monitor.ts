@@ -49,7 +49,7 @@ async function run(call: Call<typeof flags>): Promise<number> {
     if (stop.signal.aborted) return 0;
     // After the first line there is nothing more to say than that it ended.
     if (!started && (error instanceof ApiError || error instanceof CommandError))
-      throw new CommandError(`Error starting monitor: ${messageOf(error)}`);
+      throw new CommandError(`Error starting ${flags["log-json"] ? "JSON monitor" : "monitor"}: ${messageOf(error)}`);
   } finally {
     stop.abort();
   }

@@ -117,6 +117,7 @@ describe("a gossip pool", () => {
       `debug agent.memberlist.lan: memberlist: ${unreachable}`,
       "warn agent.memberlist.lan: memberlist: Failed to resolve gone.test: lookup gone.test: no such host",
     ]);
+    await assert.rejects(world.settle(pool.join(["x/[fd00::1"])), /: address \[fd00::1: missing '\]' in address/);
     await assert.rejects(world.settle(pool.join(["/10.0.0.1"])), /Failed to resolve \/10\.0\.0\.1: empty node name provided/);
   });
 
