@@ -14,18 +14,20 @@ import { assert } from "../types/errors.ts";
 
 /** Of one member at a time: what it is, what it was just before, and so for two sides of a rumour. */
 const sharedMax = 4;
+const none: readonly never[] = [];
 
-interface Entry<State> {
-  readonly name: string;
-  holders: number;
-  /** Where the next shared state goes: the oldest makes room. */
-  sharedAt: number;
-  shared: State[];
+interface Shared<State> {
+  readonly states: State[];
+  /** Where the next one goes: the oldest makes room. */
+  next: number;
 }
 
 export class Roster<State extends { readonly name: string }> {
   readonly #numbers = new Map<string, number>();
-  readonly #entries: (Entry<State> | undefined)[] = [];
+  /** The following three are by number. */
+  readonly #names: string[] = [];
+  readonly #holders: number[] = [];
+  readonly #shared: (Shared<State> | undefined)[] = [];
   /** Numbers of names that nobody holds any more. */
   readonly #free: number[] = [];
 
@@ -38,36 +40,46 @@ export class Roster<State extends { readonly name: string }> {
   hold(name: string): number {
     const known = this.#numbers.get(name);
     if (known !== undefined) {
-      (this.#entries[known] as Entry<State>).holders++;
+      this.#holders[known] = (this.#holders[known] as number) + 1;
       return known;
     }
-    const number = this.#free.pop() ?? this.#entries.length;
-    this.#entries[number] = { name, holders: 1, sharedAt: 0, shared: [] };
+    const number = this.#free.pop() ?? this.#names.length;
+    this.#names[number] = name;
+    this.#holders[number] = 1;
+    this.#shared[number] = undefined;
     this.#numbers.set(name, number);
     return number;
   }
 
   /** One table less does. */
   release(number: number): void {
-    const entry = this.#entries[number];
-    assert(entry !== undefined && entry.holders > 0, "only what is held is released");
-    if (--entry.holders > 0) return;
-    this.#numbers.delete(entry.name);
-    this.#entries[number] = undefined;
+    const holders = this.#holders[number] ?? 0;
+    assert(holders > 0, "only what is held is released");
+    this.#holders[number] = holders - 1;
+    if (holders > 1) return;
+    this.#numbers.delete(this.#names[number] as string);
+    this.#names[number] = "";
+    this.#shared[number] = undefined;
     this.#free.push(number);
   }
 
   /** What others hold of this member, or held a moment ago: to be put into a table instead of an equal copy. */
   shared(number: number): readonly State[] {
-    return (this.#entries[number] as Entry<State>).shared;
+    return this.#shared[number]?.states ?? none;
   }
 
+  /** Offers `state`, which nobody can change any more, to the others. Pointless for what differs from table to table. */
   share(number: number, state: State): void {
-    const entry = this.#entries[number] as Entry<State>;
-    if (entry.holders === 1 || entry.shared.includes(state)) return;
+    if (this.#holders[number] === 1) return;
+    let shared = this.#shared[number];
+    if (shared === undefined) {
+      shared = { states: [], next: 0 };
+      this.#shared[number] = shared;
+    }
+    if (shared.states.includes(state)) return;
     Object.freeze(state);
-    entry.shared[entry.sharedAt] = state;
-    entry.sharedAt = (entry.sharedAt + 1) % sharedMax;
+    shared.states[shared.next] = state;
+    shared.next = (shared.next + 1) % sharedMax;
   }
 }
 
