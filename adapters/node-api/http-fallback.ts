@@ -79,8 +79,10 @@ export async function createFallback(
     accept(socket, unread, wasDeclined) {
       if (wasDeclined) declined.add(socket);
       socket.pause();
-      if (unread.length > 0) socket.unshift(unread);
       server.emit("connection", socket);
+      // Given to the parser at once. Put back in front of the socket it would wait for the next tick, and on Deno a read that
+      // was under way can reach the parser before it: the middle of a large body was taken for a request, and refused.
+      if (unread.length > 0) socket.emit("data", unread);
       socket.resume();
     },
     isBusy: (socket) => (requestsIn.get(socket) ?? 0) > 0,
