@@ -1,10 +1,12 @@
 /** The storage contract, and what a crash may leave on a disk. Runs on whatever runtime executes it. */
+import { constants } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClock } from "../../adapters/node-api/clock.ts";
 import { createCrypto } from "../../adapters/node-api/crypto.ts";
 import { NodeDirectory } from "../../adapters/node-api/directory.ts";
+import { type FileHandle, type FileSystem, nodeFileSystem } from "../../adapters/node-api/file-system.ts";
 import { openStorage } from "../../adapters/node-api/storage.ts";
 import { memoryStorage } from "../../adapters/shared/memory.ts";
 import { WalRaftStore } from "../../adapters/shared/raft-store.ts";
@@ -173,6 +175,30 @@ describe("a log on disk", () => {
       await torn.store.close();
       assert.equal((await readFile(path)).indexOf("bbbb"), -1);
     }));
+
+  const linux = process.platform === "linux" ? false : "only Linux tells how a file is open";
+  it("is open so that a write is durable when it returns", { skip: linux }, () =>
+    inTemporary(async (directory) => {
+      const handles: FileHandle[] = [];
+      const open: FileSystem["open"] = async (path, flags, mode) => {
+        const handle = await nodeFileSystem.open(path, flags, mode);
+        if (String(path).includes(".wal")) handles.push(handle);
+        return handle;
+      };
+      const options = { randomBytes: seededBytes, onTornTail: () => {} };
+      for (const life of ["new", "again"]) {
+        const store = new WalRaftStore({
+          ...options,
+          directory: new NodeDirectory(directory, directory, { ...nodeFileSystem, open }),
+        });
+        await store.load();
+        const written = handles.at(-1) as FileHandle;
+        const flags = /^flags:\s*([0-7]+)$/m.exec(await readFile(`/proc/self/fdinfo/${written.fd}`, "utf8"))?.[1] ?? "";
+        assert.ok((Number.parseInt(flags, 8) & constants.O_DSYNC) !== 0, `${life}: ${flags}`);
+        await store.close();
+      }
+    }),
+  );
 
   it("shortened after it was closed, or idle for a second, is refused: that was durable", () =>
     inTemporary(async (directory) => {

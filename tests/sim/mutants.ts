@@ -383,13 +383,20 @@ export const drivenMutations: readonly Mutation[] = [
     'if (error !== undefined) this.feed({ kind: "written", ticket });',
     { profile: "brittle" },
   ),
-  one("the store forgets to sync", "adapters/shared/raft-store.ts", "await this.#open().sync();", ""),
+  {
+    name: "the store forgets to sync",
+    file: "adapters/shared/raft-store.ts",
+    edits: [
+      ["await this.#open().sync();", ""],
+      ["await this.#open().writeSynced(step.at, step.bytes);", "await this.#open().write(step.at, step.bytes);"],
+    ],
+  },
   one(
     "the driver drops the log before its snapshot is stored",
     "core/raft/driver.ts",
     "const meta = await snapshots.save(this.#machine.snapshotPoint(), captured);",
     'const point = this.#machine.snapshotPoint();\n      const saving = snapshots.save(point, captured);\n      this.feed({ kind: "snapshotTaken", index: point.index });\n      const meta = await saving;',
-    { profile: "brittle" },
+    { profile: "brittle", rare: 400 },
   ),
   one(
     "the driver applies while its state is replaced",
