@@ -114,6 +114,9 @@ export function deadServers(view: Omit<CareView, "now" | "healthySince">): DeadS
 const lookInterval: Millis = 1000;
 /** A server that an operator removed although it lives is taken back after this: Consul 1.8 does so with its next full pass. */
 const removedFor: Millis = 60_000;
+/** How long an operator's change waits for one that is under way, and how long between two tries. */
+const turnWaitMax: Millis = 4000;
+const turnPause: Millis = 20;
 /** Autopilot's own pace, for what it does to dead servers. */
 const cleanupInterval: Millis = 10_000;
 
@@ -182,14 +185,29 @@ export class ServerCare {
 
   /** An operator, or the server itself, wants it out. Rejects with `rejected` in Consul's words. */
   async remove(id: NodeId): Promise<void> {
-    const { servers, change, logger, clock } = this.#options;
+    const { servers, logger, clock } = this.#options;
     if (!servers().some((server) => server.id === id))
       throw new AgentError("rejected", { message: `id ${JSON.stringify(id)} was not found in the Raft configuration` });
     const fault = configurationFault({ servers: servers().filter((server) => server.id !== id) });
     if (fault !== undefined) throw new AgentError("rejected", { message: fault });
     this.#removed.set(id, clock.monotonic() + removedFor);
-    await change({ kind: "remove", id });
+    await this.#changeInTurn({ kind: "remove", id });
     logger.log("warn", "Removed Raft peer", { id });
+  }
+
+  /** One change at a time: another, or a new leader's first entry, may be under way. Rejects with `rejected` when it goes on for long. */
+  async #changeInTurn(membership: MembershipChange): Promise<void> {
+    const { change, clock } = this.#options;
+    const deadline = clock.monotonic() + turnWaitMax;
+    for (;;) {
+      try {
+        return await change(membership);
+      } catch (error) {
+        if (!(error instanceof AgentError) || error.code !== "rate-limited") throw error;
+        if (clock.monotonic() >= deadline) throw new AgentError("rejected", { message: error.message, cause: error });
+      }
+      await new Promise<void>((resolve) => void clock.after(turnPause, resolve));
+    }
   }
 
   async #look(): Promise<void> {

@@ -80,7 +80,7 @@ export function dropped(reason: DropReason): AgentError {
     case "overloaded":
       return new AgentError("rate-limited", { message: "Too much is waiting to be committed" });
     case "change-pending":
-      return new AgentError("rejected", { message: "Another change of the Raft configuration is under way" });
+      return new AgentError("rate-limited", { message: "Another change of the Raft configuration is under way" });
     case "change-refused":
       return new AgentError("rejected", { message: "The change would leave no voter, or names a server that is not there" });
     default:

@@ -3,6 +3,7 @@ import { ServerCare } from "../../../core/agent/server-care.ts";
 import { leaveFault } from "../../../core/agent/server-leave.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
 import type { MembershipChange, RaftServer } from "../../../core/raft/messages.ts";
+import { AgentError } from "../../../core/types/errors.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { silent } from "../../support/raft-driver.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";
@@ -81,13 +82,17 @@ describe("a server that is told to leave", () => {
 });
 
 describe("an operator who takes a server out", () => {
-  function care(raft: string) {
+  /** The first `busy` changes meet another one under way. */
+  function care(raft: string, busy = 0) {
     const changes: MembershipChange[] = [];
+    const clock = new VirtualClock();
+    let asked = 0;
     const unused = () => Promise.reject(new Error("not asked"));
     return {
       changes,
+      clock,
       care: new ServerCare({
-        clock: new VirtualClock(),
+        clock,
         logger: silent,
         self: "a",
         datacenter: "dc1",
@@ -97,7 +102,10 @@ describe("an operator who takes a server out", () => {
         lastIndex: () => 0,
         progressOf: () => undefined,
         heartbeatInterval: 100,
-        change: async (change) => void changes.push(change),
+        change: async (change) => {
+          if (asked++ < busy) throw new AgentError("rate-limited", { message: "Another change is under way" });
+          changes.push(change);
+        },
         belonging: unused,
         forceLeave: unused,
       }),
@@ -119,5 +127,17 @@ describe("an operator who takes a server out", () => {
     await assert.rejects(looking.remove("c"), { message: 'id "c" was not found in the Raft configuration' });
     await looking.remove("b");
     assert.deepEqual(changes, [{ kind: "remove", id: "b" }]);
+  });
+
+  it("waits its turn while another change is under way, for four seconds", async () => {
+    const soon = care("a b", 3);
+    const removed = soon.care.remove("b");
+    await soon.clock.advance(100);
+    await removed;
+    assert.deepEqual(soon.changes, [{ kind: "remove", id: "b" }]);
+    const never = care("a b", Number.POSITIVE_INFINITY);
+    const refused = assert.rejects(never.care.remove("b"), { code: "rejected", message: "Another change is under way" });
+    await never.clock.advance(4100);
+    await refused;
   });
 });
