@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../support/property.ts";
 import type { DirectRequest, DirectResponse, HttpListener, HttpServeOptions } from "../../core/ports/http.ts";
 import type { Address } from "../../core/ports/net.ts";
 import type { ByteStream } from "../../core/ports/streams.ts";

@@ -1,5 +1,5 @@
 /** The checker of histories itself, on histories whose answer is known. */
-import fc from "fast-check";
+import { fc } from "../support/property.ts";
 import { type KeyInput, type KeyOperation, type KeyOutput, keyModel } from "../../adapters/sim/history.ts";
 import { linearizable } from "../../adapters/sim/linearizable.ts";
 import { assert, describe, it } from "../support/harness.ts";

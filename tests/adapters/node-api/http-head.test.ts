@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { headerIn, plainHeadBytesMax, readPlainHead } from "../../../adapters/node-api/http-head.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

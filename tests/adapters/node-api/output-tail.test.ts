@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { OutputTail } from "../../../adapters/node-api/output-tail.ts";
 import { concat } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { createCrypto } from "../../../adapters/node-api/crypto.ts";
 import { open, seal } from "../../../adapters/shared/aes-gcm.ts";
 import { fromHex, toHex } from "../../../core/types/bytes.ts";

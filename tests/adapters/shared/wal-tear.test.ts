@@ -1,5 +1,5 @@
 /** What a power failure may do to the last record, and what it may not: every way in which a write is cut short, every bit. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { encodeRecord, encodeSegmentHeader, firstRecordAt, scanSegment } from "../../../adapters/shared/wal.ts";
 import { encodeBatch } from "../../../adapters/shared/wal-batch.ts";
 import { concat } from "../../../core/types/bytes.ts";

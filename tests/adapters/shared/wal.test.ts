@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { decodeHead, encodeHead } from "../../../adapters/shared/snapshot-file.ts";
 import {
   decodeSegmentHeader,

@@ -1,5 +1,5 @@
 /** How servers are judged, what is written for operators, and that all of it survives hostile answers. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { decodeGroupHealth as decodeTold, decodeRaftStats } from "../../../core/agent/autopilot-codec.ts";
 import { decodeRequest, encodeRequest } from "../../../core/agent/forwarding.ts";
 import { type HealthView, HealthWatch, judgeHealth, type RaftStats } from "../../../core/agent/server-health.ts";

@@ -25,7 +25,7 @@ import { tryDecode } from "../../../core/codec/cbor.ts";
 import type { Member } from "../../../core/plugin/agent-api.ts";
 import type { FileStore } from "../../../core/ports/storage.ts";
 import { assert, describe, it } from "../../support/harness.ts";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { silent } from "../../support/raft-driver.ts";
 import { constantRandom, settle, VirtualClock } from "../../support/virtual-clock.ts";
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { looksLikeConsulState, surveyConsulState, translateConsulState } from "../../../core/agent/consul-state.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import { readArchive } from "../../../core/codec/snapshot-archive.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { Events, type EventTarget } from "../../../core/agent/events.ts";
 import { decodeUserEvent, encodeUserEvent } from "../../../core/agent/user-event.ts";
 import { Malformed } from "../../../core/codec/msgpack.ts";

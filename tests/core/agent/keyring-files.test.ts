@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { MemoryFileStore } from "../../../adapters/shared/memory.ts";
 import { openKeyrings } from "../../../core/agent/keyring-files.ts";
 import { toBase64, text, utf8 } from "../../../core/types/bytes.ts";

@@ -1,5 +1,5 @@
 /** Keys of two datacenters in virtual time: one WAN pool, and two LAN pools, of which one has a client. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import { KeyringOperations } from "../../../core/agent/keyring.ts";
 import { keyringHandlers } from "../../../core/agent/rpc-keyring.ts";

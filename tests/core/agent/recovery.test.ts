@@ -1,5 +1,5 @@
 /** peers.json: what is read out of it, what is refused and in which words, and that a crash in between harms nothing. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { MemoryRaftStore, memoryStorage } from "../../../adapters/shared/memory.ts";
 import { parsePeers } from "../../../core/agent/peers-file.ts";
 import { peersInfoName, peersName, recover, recoveredName } from "../../../core/agent/recovery.ts";

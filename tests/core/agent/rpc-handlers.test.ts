@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { CoordinateBatch } from "../../../core/agent/coordinate-batch.ts";
 import type { Command } from "../../../core/catalog/commands.ts";
 import { Fields } from "../../../core/codec/fields.ts";

@@ -11,7 +11,7 @@ import { pieceBytesMax } from "../../../core/raft/pieces.ts";
 import { CancelSource } from "../../../core/rpc/cancel-source.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 import { AgentError, type ErrorCode } from "../../../core/types/errors.ts";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { constantRandom, settle, VirtualClock } from "../../support/virtual-clock.ts";
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { peekKind, StoreMetrics } from "../../../core/agent/store-metrics.ts";
 import { encode } from "../../../core/codec/cbor.ts";
 import { createMetrics } from "../../../adapters/shared/metrics.ts";

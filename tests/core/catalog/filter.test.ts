@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { compileFilter } from "../../../core/catalog/filter.ts";
 import { checkedInstanceFields, instanceFields, nodeFields } from "../../../core/catalog/filter-fields.ts";
 import { parseFilter } from "../../../core/catalog/filter-parser.ts";

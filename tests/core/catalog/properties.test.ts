@@ -1,5 +1,5 @@
 /** What holds whatever commands were applied. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import type { Command } from "../../../core/catalog/commands.ts";
 import type { Query, Topic } from "../../../core/catalog/queries.ts";

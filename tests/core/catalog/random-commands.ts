@@ -1,5 +1,5 @@
 /** Commands over few names, so that they meet: for properties that hold whatever was applied. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { Command, KvOp, TxnOp } from "../../../core/catalog/commands.ts";
 import { utf8 } from "../../../core/types/bytes.ts";
 

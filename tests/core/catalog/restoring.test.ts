@@ -1,5 +1,5 @@
 /** An operator's snapshot comes through the log: the same on every server, and no index is used twice. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { Catalog } from "../../../core/catalog/catalog.ts";
 import type { Command, CommandResult } from "../../../core/catalog/commands.ts";
 import { encode } from "../../../core/codec/cbor.ts";

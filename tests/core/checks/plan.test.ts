@@ -1,5 +1,5 @@
 import { checkTypeProblem } from "../../../core/config/definitions-validate.ts";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { keepFront } from "../../../core/agent/check-output.ts";
 import { planCheck, unsupportedCheck } from "../../../core/agent/check-plan.ts";
 import { utf8 } from "../../../core/types/bytes.ts";

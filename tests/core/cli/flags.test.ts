@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { parseInt64, parseUint64 } from "../../../plugins/cli/number-words.ts";
 import { type Flags, parseFlags } from "../../../plugins/cli/flags.ts";
 import { assert, describe, it } from "../../support/harness.ts";

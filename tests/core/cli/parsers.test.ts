@@ -1,5 +1,5 @@
 /** What the command line reads and writes, against arbitrary input. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { AgentError } from "../../../core/types/errors.ts";
 import { entries } from "../../../plugins/cli/command-table.ts";
 import { runCommandLine } from "../../../plugins/cli/command-line.ts";

@@ -1,6 +1,6 @@
 import { decode, decodeInPlace, depthMax, encode, tryDecode } from "../../../core/codec/cbor.ts";
 import { AgentError } from "../../../core/types/errors.ts";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);

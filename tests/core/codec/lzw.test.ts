@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { crc32 } from "../../../core/codec/checks.ts";
 import { lzwDecode, lzwEncode } from "../../../core/codec/lzw.ts";
 import { ceilLog10, ceilLog2, log10, log2 } from "../../../core/structures/log2.ts";

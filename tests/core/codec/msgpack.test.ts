@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { decode, depthMax, type Encodable, encode, Float, Malformed, type Value } from "../../../core/codec/msgpack.ts";
 import { sourceOf, ValueReader } from "../../../core/codec/value-stream.ts";
 import { text, toHex, utf8 } from "../../../core/types/bytes.ts";

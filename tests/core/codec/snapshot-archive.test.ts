@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { Sha256 } from "../../../core/codec/sha256.ts";
 import { type ArchiveMeta, decompressed, readArchive, writeArchive } from "../../../core/codec/snapshot-archive.ts";
 import { tarEnd, tarHeader, tarPadding } from "../../../core/codec/tar.ts";

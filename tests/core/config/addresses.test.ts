@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { isIp, networkContains, parseIp, parseNetwork } from "../../../core/config/ip.ts";
 import { expandTemplate } from "../../../core/config/sockaddr.ts";
 import { assert, describe, it } from "../../support/harness.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { checkDefinition } from "../../../core/config/definition-defaults.ts";
 import type { CheckDefinition, ServiceDefinition } from "../../../core/config/definitions.ts";
 import { parseCheckRegistration, parseServiceRegistration } from "../../../core/config/definitions-parse.ts";

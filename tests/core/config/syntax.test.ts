@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { formatDuration, parseDuration } from "../../../core/config/duration.ts";
 import { goQuote } from "../../../core/config/go-text.ts";
 import { type HclValue, parseHcl } from "../../../core/config/hcl.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { formatIp, parseIp } from "../../../plugins/dns/ip.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

@@ -1,5 +1,5 @@
 /** What DNS does with packets that are no proper questions: as Consul 1.8.7 did with the same bytes. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import dnsPacket from "dns-packet";
 import { concat, fromHex, toHex, utf8 } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";

@@ -1,5 +1,5 @@
 /** Whatever is sent: an answer, never a crash, never a 5xx that is our own fault. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { parseJson } from "../../../core/config/json.ts";
 import { text } from "../../../core/types/bytes.ts";
 import { parseUint64 } from "../../../plugins/http/go.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { LogEntry } from "../../../core/ports/storage.ts";
 import { RaftLog } from "../../../core/raft/log.ts";
 import { assert, describe, it } from "../../support/harness.ts";

@@ -1,5 +1,5 @@
 /** Large commands in pieces: what goes in comes out, and what is broken off comes out nowhere. tests/cases/raft/pieces.txt has the group. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { MemorySnapshotStore } from "../../../adapters/shared/memory.ts";
 import { WriteReceiver, WriteSender } from "../../../core/agent/large-writes.ts";
 import { type ServerRequest, decodeRequest, encodeRequest } from "../../../core/agent/forwarding.ts";

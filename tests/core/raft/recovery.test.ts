@@ -2,7 +2,7 @@
  * Recovery after a majority was lost, over whole groups under random delivery, crashes and elections: the survivors agree,
  * on a log that one of them held, and on who the group is.
  */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { HardState, LogEntry } from "../../../core/ports/storage.ts";
 import type { Configuration, RaftMessage } from "../../../core/raft/messages.ts";
 import { entryCommand } from "../../../core/raft/messages.ts";

@@ -1,5 +1,5 @@
 /** Connections between servers: frames out of any chunks, greetings, requests, and what a broken connection means. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { encodeFrame, FrameReader, frameType, Outbox } from "../../../core/raft/frames.ts";
 import { encodeHello, protocolVersion } from "../../../core/raft/greeting.ts";
 import type { RaftMessage } from "../../../core/raft/messages.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { RaftMessage } from "../../../core/raft/messages.ts";
 import { decodeMessage, encodeMessage } from "../../../core/raft/wire.ts";
 import { encode } from "../../../core/codec/cbor.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { encode, Malformed, type Value } from "../../../core/codec/msgpack.ts";
 import { sourceOf, ValueReader } from "../../../core/codec/value-stream.ts";
 import type { Logger } from "../../../core/ports/telemetry.ts";

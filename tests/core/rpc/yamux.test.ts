@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { ByteStream } from "../../../core/ports/streams.ts";
 import { type YamuxOptions, YamuxSession, type YamuxStream } from "../../../core/rpc/yamux.ts";
 import { type Bytes, concat, text, toHex, utf8 } from "../../../core/types/bytes.ts";

@@ -2,7 +2,7 @@
  * Gossip as somebody hostile sends it: random bytes, and real packets with bytes changed, cut, doubled and joined. Nothing but
  * `Malformed` is thrown, nothing at all by the machine, and what is kept is in proportion to what came.
  */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import { decode, Malformed, type Value } from "../../../core/codec/msgpack.ts";
 import { sourceOf } from "../../../core/codec/value-stream.ts";

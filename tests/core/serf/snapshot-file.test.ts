@@ -1,5 +1,5 @@
 /** The file of a pool's snapshot: added to line by line, written anew beyond a bound, read back whatever a crash left of it. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import type { Address } from "../../../core/ports/net.ts";
 import type { FileStore } from "../../../core/ports/storage.ts";
 import { emptySnapshot, parseSnapshot, renderChange, renderSnapshot, type SnapshotContent } from "../../../core/serf/snapshot.ts";

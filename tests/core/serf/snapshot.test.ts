@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";
 import type { FileStore } from "../../../core/ports/storage.ts";
 import { createPool, type PoolEvent } from "../../../core/serf/pool.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { Malformed } from "../../../core/codec/msgpack.ts";
 import { sourceOf } from "../../../core/codec/value-stream.ts";
 import {

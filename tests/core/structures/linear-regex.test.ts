@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { compileRegex } from "../../../core/structures/linear-regex.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

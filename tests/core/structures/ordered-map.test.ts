@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { compareAsUtf8, OrderedMap } from "../../../core/structures/ordered-map.ts";
 import { compareBytes, utf8 } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";

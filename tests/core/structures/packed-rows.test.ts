@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { PackedRows } from "../../../core/structures/packed-rows.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

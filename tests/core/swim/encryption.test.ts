@@ -1,5 +1,5 @@
 /** What arrives sealed is hostile until it opens, and may be hostile after that: whoever has a key may have lost it. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { ByteBudget, MeteredSource } from "../../../core/codec/byte-budget.ts";
 import { Malformed } from "../../../core/codec/msgpack.ts";
 import { sourceOf } from "../../../core/codec/value-stream.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { GossipQueue } from "../../../core/swim/gossip-queue.ts";
 import { ipBytes, ipText } from "../../../core/swim/ip.ts";
 import { Keyring } from "../../../core/swim/keyring.ts";

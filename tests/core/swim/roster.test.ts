@@ -1,5 +1,5 @@
 /** The memory of a large pool: states by name, numbers that are given again, and what tables hold in common. */
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { calmLinks } from "../../../adapters/sim/gossip-network.ts";
 import { GossipWorld } from "../../../adapters/sim/gossip-world.ts";
 import { createRandom, seedOf } from "../../../adapters/shared/random.ts";

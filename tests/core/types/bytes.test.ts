@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { compareBytes, fromBase64, fromHex, toBase64, toHex } from "../../../core/types/bytes.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { fc } from "../../support/property.ts";
 import { encodeQuery, escapePath } from "../../../core/codec/go-url.ts";
 import { emptySources, loadConfig } from "../../../core/config/load.ts";
 import { AgentError, messageOf } from "../../../core/types/errors.ts";
