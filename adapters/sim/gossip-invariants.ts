@@ -151,7 +151,12 @@ export class Invariants implements GossipChecks {
 
   /** Looks at all that anybody believes, instead of a part of it each second. */
   sweep(): void {
-    for (const observer of this.#world.hosts) this.#sweep(observer);
+    for (const observer of this.#world.hosts) {
+      const remembered = this.#incarnations.has(observer);
+      this.#sweep(observer);
+      // Of a large pool that would be more than the pool itself.
+      if (!remembered) this.#incarnations.delete(observer);
+    }
   }
 
   #sweepLater(): void {
