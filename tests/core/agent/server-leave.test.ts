@@ -6,7 +6,7 @@ import type { MembershipChange, RaftServer } from "../../../core/raft/messages.t
 import { AgentError } from "../../../core/types/errors.ts";
 import { assert, describe, it } from "../../support/harness.ts";
 import { silent } from "../../support/raft-driver.ts";
-import { VirtualClock } from "../../support/virtual-clock.ts";
+import { settle, VirtualClock } from "../../support/virtual-clock.ts";
 
 /** "a b?": a votes, b does not. */
 const servers = (text: string): RaftServer[] =>
@@ -132,11 +132,13 @@ describe("an operator who takes a server out", () => {
   it("waits its turn while another change is under way, for four seconds", async () => {
     const soon = care("a b", 3);
     const removed = soon.care.remove("b");
+    await settle();
     await soon.clock.advance(100);
     await removed;
     assert.deepEqual(soon.changes, [{ kind: "remove", id: "b" }]);
     const never = care("a b", Number.POSITIVE_INFINITY);
     const refused = assert.rejects(never.care.remove("b"), { code: "rejected", message: "Another change is under way" });
+    await settle();
     await never.clock.advance(4100);
     await refused;
   });
