@@ -264,6 +264,12 @@ export class Cluster implements ClusterApi {
     if (inWan) await this.#wan?.forceLeave(wanName, prune);
   }
 
+  /** The connection of this server of the datacenter closed, and it takes no new one: gossip looks at it at once. */
+  doubt(id: NodeId): void {
+    const name = this.servers().find((server) => server.id === id && server.reachable)?.name;
+    if (name !== undefined) this.#lan?.doubt(name);
+  }
+
   pools(): { readonly lan: Pool | undefined; readonly wan: Pool | undefined } {
     return { lan: this.#lan, wan: this.#wan };
   }

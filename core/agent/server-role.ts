@@ -406,7 +406,10 @@ export class ServerRole implements Role {
           from,
           body,
         ),
-      onGone: (peer) => this.#raft.feed({ kind: "peerGone", peer }),
+      onGone: (peer) => {
+        this.#raft.feed({ kind: "peerGone", peer });
+        this.cluster.doubt(peer);
+      },
       onUnreachable: (peer) => this.#raft.feed({ kind: "unreachable", peer }),
     });
   }

@@ -92,6 +92,8 @@ export interface Pool {
   /** Says goodbye and waits until the others should have heard it. Stays up: `stop` follows. */
   leave(): Promise<void>;
   forceLeave(name: string, prune: boolean): Promise<void>;
+  /** Something besides gossip says that this member may be gone: it is probed at once. */
+  doubt(name: string): void;
   /** Tells everyone, once each. Rejects with `too-large`. */
   userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void>;
   setTags(tags: Readonly<Record<string, string>>): void;
@@ -314,6 +316,10 @@ class GossipPool implements Pool {
   async forceLeave(name: string, prune: boolean): Promise<void> {
     this.#running();
     this.#feed({ kind: "forceLeave", node: name, prune });
+  }
+
+  doubt(name: string): void {
+    this.#feed({ kind: "doubt", node: name });
   }
 
   async userEvent(name: string, payload: Bytes, coalesce: boolean): Promise<void> {

@@ -18,6 +18,8 @@ import type { Ack, IndirectPing, Nack, Origin, Ping, Suspect, SwimMessage } from
 
 /** Pings on behalf of others that may be out at once; more are not done, and the asker counts a missing nack. */
 const relaysMax = 4096;
+/** Members to be probed before their turn; of more the first are. */
+const doubtedMax = 16;
 /** Protocols from which a member answers nacks, and pings over streams. */
 const nackProtocol = 4;
 const streamPingProtocol = 3;
@@ -76,6 +78,7 @@ export class Probe {
   #running: Running | undefined;
   #nextAt: Millis = Number.POSITIVE_INFINITY;
   #sequence = 0;
+  readonly #doubted = new Set<string>();
   /** By the sequence of our own ping. All live equally long, so the first to expire stands first. */
   readonly #relays = new Map<number, Relay>();
 
@@ -104,6 +107,15 @@ export class Probe {
     if (running !== undefined && now >= running.deadline) this.#fail(now, running);
     else if (running !== undefined && now >= running.timeoutAt) this.#probeIndirectly(now, running);
     if (this.#running === undefined && now >= this.#nextAt) this.#probeNext(now);
+  }
+
+  /** It is probed before its turn: at once, or after the probe that is under way. */
+  doubt(now: Millis, name: string): void {
+    const member = this.#parts.table.get(name);
+    if (member === undefined || !this.#mayBeProbed(member) || this.#running?.target.name === name) return;
+    if (this.#doubted.size >= doubtedMax) return;
+    this.#doubted.add(name);
+    if (this.#running === undefined && this.#nextAt !== Number.POSITIVE_INFINITY) this.#nextAt = now;
   }
 
   /** Someone asks us to ping someone. `from` is where the packet came from. */
@@ -162,7 +174,7 @@ export class Probe {
 
   #probeNext(now: Millis): void {
     const { config, table, awareness, delegate, send } = this.#parts;
-    const target = table.nextToProbe(now - config.gossipToTheDead, (member) => member.name !== config.name && !isGone(member));
+    const target = this.#nextDoubted() ?? table.nextToProbe(now - config.gossipToTheDead, (member) => this.#mayBeProbed(member));
     this.#nextAt = now + config.probeInterval;
     if (target === undefined) {
       // Nobody to be wrong about: an agent alone is healthy again by itself.
@@ -190,6 +202,19 @@ export class Probe {
     // It hears of the suspicion with the ping, so that it can refute at once.
     const suspect: Suspect = { kind: "suspect", node: target.name, incarnation: target.incarnation, from: config.name };
     send(addressOf(target, config.port), [ping, suspect], { checksum: protocolMax(target) >= 5 });
+  }
+
+  #mayBeProbed(member: MemberState): boolean {
+    return member.name !== this.#parts.config.name && !isGone(member);
+  }
+
+  #nextDoubted(): MemberState | undefined {
+    for (const name of this.#doubted) {
+      this.#doubted.delete(name);
+      const member = this.#parts.table.get(name);
+      if (member !== undefined && this.#mayBeProbed(member)) return member;
+    }
+    return undefined;
   }
 
   #probeIndirectly(now: Millis, running: Running): void {
@@ -230,7 +255,7 @@ export class Probe {
     this.#running = undefined;
     this.#parts.delegate.measured?.("probe", now - running.sentAt);
     this.#parts.awareness.apply(-1);
-    this.#nextAt = Math.max(now, running.sentAt + this.#parts.config.probeInterval);
+    this.#nextAt = this.#doubted.size > 0 ? now : Math.max(now, running.sentAt + this.#parts.config.probeInterval);
   }
 
   #fail(now: Millis, running: Running): void {

@@ -45,6 +45,8 @@ export type SwimInput =
   | { readonly kind: "remoteState"; readonly state: PushPull; readonly joining?: boolean }
   /** The delegate's meta has changed. */
   | { readonly kind: "update" }
+  /** Something besides gossip says that this member may be gone: it is probed next, and at once. */
+  | { readonly kind: "doubt"; readonly node: string }
   | { readonly kind: "leave" };
 
 export type StreamRequest = StreamPing | { readonly kind: "pushPull"; readonly to: Address; readonly join: boolean };
@@ -242,6 +244,9 @@ export class SwimMachine implements GossipMachine {
         break;
       case "update":
         this.#membership.announce(now);
+        break;
+      case "doubt":
+        this.#probe.doubt(now, input.node);
         break;
       case "leave":
         this.#membership.leave(now, () => {

@@ -14,6 +14,7 @@
  *   merge NAME/STATE/INC…                      the other side of a push-pull exchange
  *   update meta=…                              the layer above has new meta
  *   user TEXT                                  a user message arrives
+ *   doubt NAME                                 something besides gossip says that it may be gone
  *   leave
  *   pass DURATION                              1500ms, 30s, 2m
  *   stall DURATION                             time goes by, and the process does not run
@@ -94,6 +95,9 @@ export class SwimScript {
       case "update":
         this.#meta = utf8(options.get("meta") ?? "");
         this.#step({ kind: "update" });
+        return;
+      case "doubt":
+        this.#step({ kind: "doubt", node: name });
         return;
       case "leave":
         this.#step({ kind: "leave" });
